@@ -8,7 +8,7 @@ TEST := GMLIB_PROFILE=test TQDM_DISABLE=1 OMP_NUM_THREADS=1 GMLIB_RESULTS=$(CURD
 PARALLEL := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help course test lab notebooks book grade clean
+.PHONY: help course test lab notebooks book grade bench clean
 
 help: ## print this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,9 @@ book: $(INSTALLED) ## build both editions of the book
 
 grade: $(INSTALLED) ## grade the example class with nbgrader
 	$(BIN)/python tests/example_class/grade.py
+
+bench: $(INSTALLED) ## measure speed: plain, cropped and cached PixelCNN sampling (minutes)
+	$(BIN)/python tests/benchmarks/pixelcnn_sampling.py
 
 clean: ## remove what was built, but not the installation
 	rm -rf _build .pytest_cache .ruff_cache

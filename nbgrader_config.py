@@ -2,7 +2,20 @@
 
 import os
 
-from nbgrader.preprocessors import ClearHiddenTests
+from nbgrader.preprocessors import ClearHiddenTests, NbGraderPreprocessor
+from nbgrader.utils import is_grade
+
+
+class KeepMessages(NbGraderPreprocessor):
+    """Of a failed hidden test, keep what it says and drop the traceback, which quotes it."""
+
+    def preprocess(self, nb, resources):
+        for cell in nb.cells:
+            for output in cell.get("outputs", []) if is_grade(cell) else []:
+                if output.output_type == "error":
+                    output.traceback = [f"{output.ename}: {output.evalue}"]
+        return nb, resources
+
 
 c = get_config()  # noqa: F821 (given by traitlets)
 
@@ -27,5 +40,6 @@ c.Execute.kernel_name = "python3"
 c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",
     ClearHiddenTests,
+    KeepMessages,
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]

@@ -1,8 +1,7 @@
 """What the checks of a lab ask of an answer, and how they speak to a student.
 
-A hidden check treats an answer as something behind a wall: tensors, numbers and strings go in,
-tensors and numbers come out. What more it needs, a gradient, the parameters, the weights, it asks
-of the functions here, which are the only place where a check touches an answer's inside.
+A hidden check treats an answer as behind a wall: tensors, numbers and strings go in, tensors and
+numbers come out. What more it needs, such as a gradient or the weights, it asks of this module.
 """
 
 import os
@@ -14,9 +13,6 @@ import torch
 from torch import Tensor
 
 Tensors = Tensor | Sequence[Tensor]
-
-
-# --- Behind the wall ------------------------------------------------------------------------
 
 
 def generator() -> torch.Generator:
@@ -92,6 +88,38 @@ def evaluate(module: Any) -> None:
     module.eval()
 
 
+def operations(f: Callable[..., Any], inputs: Sequence[Any]) -> int:
+    """Multiplications and additions that one call of `f` spends in convolutions and products."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        f(*inputs)
+    return counter.get_total_flops()
+
+
+def largest_tensor(f: Callable[..., Any], inputs: Sequence[Any]) -> int:
+    """Bytes of the largest memory that any tensor holds which one call of `f` makes.
+
+    A view counts with all of the memory that it looks into, so an argument counts too once it
+    is viewed; what an operation needs only inside itself does not.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Watch(TorchDispatchMode):
+        largest = 0
+
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            made = operation(*args, **(kwargs or {}))
+            sizes = [t.untyped_storage().nbytes() for t in tree_leaves(made) if torch.is_tensor(t)]
+            self.largest = max(self.largest, *sizes, 0)
+            return made
+
+    with Watch() as watch:
+        f(*inputs)
+    return watch.largest
+
+
 def _several(x: Any) -> list[Tensor]:
     return [x] if isinstance(x, Tensor) else list(x)
 
@@ -111,9 +139,6 @@ def _gradients(
     found = iter(torch.autograd.grad(total, free, allow_unused=True))
     pairs = [(x, next(found) if x.requires_grad else None) for x in inputs]
     return [torch.zeros_like(x) if g is None else g.detach() for x, g in pairs]
-
-
-# --- Speaking to a student ------------------------------------------------------------------
 
 
 def shape(found: Any, expected: Sequence[int], what: str) -> None:
@@ -137,11 +162,12 @@ def close(
         AssertionError: a wrong shape, NaN, a complex number, or a difference; says where it is
             largest, and gives the hint. It does not print the expected tensor.
     """
-    expected = torch.as_tensor(expected)
-    found = found if isinstance(found, Tensor) or found is None else torch.as_tensor(found)
+    expected = torch.as_tensor(expected, dtype=torch.float64)
+    if found is not None and not isinstance(found, Tensor):
+        found = torch.as_tensor(found, dtype=torch.float64)
     shape(found, expected.shape, what)
     assert not found.is_complex(), f"{what} should be real; found {found.dtype}. {hint}"
-    found, expected = found.detach().double().cpu(), expected.detach().double().cpu()
+    found, expected = found.detach().double().cpu(), expected.detach().cpu()
     assert found.isfinite().all(), f"{what} should be finite; found NaN or infinity. {hint}"
     if found.numel() == 0:
         return

@@ -1,9 +1,7 @@
 """Images as one uint8 tensor on the device, batched there by index.
 
-No worker processes and no Python per image: a batch is an `index_select`, then a cast. Small
-parts of Fashion-MNIST and MNIST, the pixel faces and the line drawings ship with the package.
-The full sets are read from a folder in torchvision's layout (`GMLIB_DATA`, else
-`~/.cache/gmlib/data`) or downloaded there by torchvision.
+No worker processes and no Python per image: a batch is an `index_select`, then a cast. The full
+sets lie in a folder of torchvision's layout (`GMLIB_DATA`, else `~/.cache/gmlib/data`).
 """
 
 import os
@@ -21,19 +19,11 @@ from gmlib import profile
 
 ASSETS = Path(__file__).parent / "assets"
 CLASSES = {
-    "fashion": (
-        "T-shirt", "Trouser", "Pullover", "Dress", "Coat",
-        "Sandal", "Shirt", "Sneaker", "Bag", "Boot",
-    ),
+    "fashion": tuple("T-shirt Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Boot".split()),
     "mnist": tuple("0123456789"),
-    "cifar10": (
-        "airplane", "automobile", "bird", "cat", "deer",
-        "dog", "frog", "horse", "ship", "truck",
-    ),
-}  # fmt: skip
-FACE_ATTRIBUTES = (
-    "glasses", "beard", "hair", "hair_colour", "skin", "mouth", "gaze", "clothes_colour",
-)  # fmt: skip
+    "cifar10": tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
+}
+FACE_ATTRIBUTES = tuple("glasses beard hair hair_colour skin mouth gaze clothes_colour".split())
 SHIPPED = ("fashion_small", "mnist_small", "faces", "lines")
 DOWNLOADED = {  # torchvision's class, the folder it makes, how many images it has
     "fashion": ("FashionMNIST", "FashionMNIST", {"train": 60_000, "test": 10_000}),
@@ -45,16 +35,11 @@ NAMES = (*SHIPPED, *DOWNLOADED)
 
 
 class Images(NamedTuple):
-    """A set of images and what is known of each.
+    """A set of images and what is known of each."""
 
-    pixels: uint8 (N, C, H, W), 0 to 255.
-    labels: int64 (N,), or (N, A) where an image has A attributes.
-    classes: the name of each label, or of each attribute.
-    """
-
-    pixels: Tensor
-    labels: Tensor
-    classes: tuple[str, ...]
+    pixels: Tensor  # uint8 (N, C, H, W), 0 to 255
+    labels: Tensor  # int64 (N,), or (N, A) where an image has A attributes
+    classes: tuple[str, ...]  # the name of each label, or of each attribute
 
 
 def folder() -> Path:
@@ -66,9 +51,10 @@ def load(name: str, split: str = "train", count: int | None = None) -> Images:
     """The images of a data set, on the device of this run.
 
     Args:
-        name: "fashion_small" and "mnist_small" (10,000 + 2,000 images of 28×28, ten balanced
-            classes), "faces" and "lines" ship with the package; "fashion" and "mnist"
-            (60,000 + 10,000), "cifar10" and "celeba" come through torchvision.
+        name: these ship with the package: "fashion_small" and "mnist_small" (10,000 + 2,000
+            images of 28×28, ten balanced classes), "faces" (32×32 RGB; rows 2i and 2i+1 are one
+            face without and with glasses), "lines" (32×32; channel 0 is the line drawing, 1 to 3
+            the coloured picture). torchvision brings "fashion", "mnist", "cifar10", "celeba".
         split: "train" or "test".
         count: only the first `count` images; the shipped sets are in mixed order.
 
@@ -150,6 +136,9 @@ def _from_torchvision(name: str, split: str) -> Images:
             return _celeba(dataset)
         pixels = torch.as_tensor(dataset.data)
         labels = torch.as_tensor(dataset.targets)
+        if not len(pixels) == len(labels) == counts[split]:
+            found = f"{len(pixels)} images and {len(labels)} labels"
+            raise ValueError(f"{split} holds {found}, expected {counts[split]}")
     except Exception as error:
         raise RuntimeError(
             f"{kind} could not be read from or downloaded to {root} "
@@ -158,11 +147,6 @@ def _from_torchvision(name: str, split: str) -> Images:
             "damaged: delete it and try again. The sets that ship with the course need no "
             f"download: {', '.join(SHIPPED)}"
         ) from error
-    if not len(pixels) == len(labels) == counts[split]:
-        raise RuntimeError(
-            f"{root / made} ({split}) holds {len(pixels)} images and {len(labels)} labels, "
-            f"expected {counts[split]}: a file is damaged; delete the folder and try again"
-        )
     pixels = pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2).contiguous()
     return Images(pixels, labels.long(), CLASSES[name])
 
@@ -177,13 +161,8 @@ def _celeba(dataset) -> Images:
 
 
 def to_float(pixels: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """uint8 pixels of any shape as float32 between `low` and `high`.
-
-    Raises:
-        TypeError: `pixels` is not uint8.
-    """
-    if pixels.dtype != torch.uint8:
-        raise TypeError(f"pixels are {pixels.dtype}; expected torch.uint8 (0 to 255)")
+    """uint8 pixels of any shape as float32 between `low` and `high`; TypeError if not uint8."""
+    _check_uint8(pixels)
     return pixels.float() * ((high - low) / 255) + low
 
 
@@ -194,11 +173,15 @@ def to_levels(pixels: Tensor, levels: int) -> Tensor:
         TypeError: `pixels` is not uint8.
         ValueError: `levels` is not between 2 and 256.
     """
-    if pixels.dtype != torch.uint8:
-        raise TypeError(f"pixels are {pixels.dtype}; expected torch.uint8 (0 to 255)")
+    _check_uint8(pixels)
     if not 2 <= levels <= 256:
         raise ValueError(f"levels is {levels}; expected 2 to 256")
     return pixels.long() * levels // 256
+
+
+def _check_uint8(pixels: Tensor) -> None:
+    if pixels.dtype != torch.uint8:
+        raise TypeError(f"pixels are {pixels.dtype}; expected torch.uint8 (0 to 255)")
 
 
 def binarise(pixels: Tensor, seed: int) -> Tensor:

@@ -1,7 +1,6 @@
 """Figures that read well on a light and on a dark page, each with a text for those who can't see.
 
-Every function draws one figure, shows it and returns nothing. In a notebook the picture goes into
-the page; elsewhere it is written to `figures/`, named after its text.
+In a notebook a figure goes into the page; elsewhere into a file in `figures/`.
 """
 
 import base64
@@ -9,6 +8,7 @@ import html
 import io
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,7 +28,6 @@ STYLE = {
     "axes.grid": True,
     "grid.color": "#e4e4e4",
     "image.cmap": "gray",
-    "svg.hashsalt": "gmlib",
 }
 # Okabe and Ito's colours, told apart by most colour-blind readers, and two more for ten classes.
 COLOURS = (
@@ -84,32 +83,34 @@ def images(rows: Mapping[str, Tensor], alt: str, *, scale: float = 0.5) -> None:
             not written.
         scale: the height of one image in inches.
     """
-    pictures = {label: _to_array(x) for label, x in rows.items()}
-    if len({x.shape[1:] for x in pictures.values()}) != 1:
-        shapes = [tuple(x.shape) for x in rows.values()]
-        raise ValueError(f"expected rows of images of one height and width; got {shapes}")
-    columns = max(len(x) for x in pictures.values())
-    strips = [_strip(x, columns) for x in pictures.values()]
-    margin = 0.08 * max(len(label) for label in rows)
-    sheet = np.concatenate(strips)
-    made, axes = figure(size=(columns * scale + margin, len(rows) * scale))
-    ax = axes[0, 0]
-    ax.imshow(sheet, interpolation="nearest", vmin=0, vmax=1)
-    for i, label in enumerate(rows):
-        ax.text(-3, (i + 0.5) * len(sheet) / len(rows), label, ha="right", va="center")
-    ax.axis("off")
-    show(made, alt)
+    pictures, shapes = (
+        [_to_array(x) for x in rows.values()],
+        [tuple(x.shape) for x in rows.values()],
+    )
+    if len({shape[2:] for shape in shapes}) != 1:
+        raise ValueError(f"expected images of one height and width; got {shapes}")
+    columns = max(map(len, rows.values()))
+    _sheet([_strip(x, columns) for x in pictures], list(rows), columns, scale, alt)
 
 
-def grid(x: Tensor, alt: str, *, columns: int = 16, scale: float = 0.45, title: str = "") -> None:
+def grid(x: Tensor, alt: str, *, columns: int = 16, scale: float = 0.45) -> None:
     """Images (N, C, H, W), floats in [0, 1] or uint8, row by row in reading order."""
     pictures = _to_array(x)
-    strips = [_strip(pictures[i : i + columns], columns) for i in range(0, len(pictures), columns)]
-    sheet = np.concatenate(strips)
-    made, axes = figure(size=(columns * scale, len(strips) * scale + (0.3 if title else 0)))
-    axes[0, 0].imshow(sheet, interpolation="nearest", vmin=0, vmax=1)
-    axes[0, 0].set_title(title)
-    axes[0, 0].axis("off")
+    strips = [_strip(pictures[i : i + columns], columns) for i in range(0, len(x), columns)]
+    _sheet(strips, [""] * len(strips), columns, scale, alt)
+
+
+def _sheet(
+    strips: Sequence[np.ndarray], labels: Sequence[str], columns: int, scale: float, alt: str
+) -> None:
+    """Show strips of images below one another, each with its label to the left."""
+    margin, pixels = 0.1 * max(map(len, labels)), np.concatenate(strips)
+    made, axes = figure(size=(columns * scale + margin, len(strips) * scale))
+    ax = axes[0, 0]
+    ax.imshow(pixels, interpolation="nearest", vmin=0, vmax=1)
+    for i, label in enumerate(labels):
+        ax.text(-3, (i + 0.5) * len(pixels) / len(strips), label, ha="right", va="center")
+    ax.axis("off")
     show(made, alt)
 
 
@@ -165,11 +166,8 @@ def latent_map(points: Tensor, labels: Tensor, classes: Sequence[str], alt: str)
 
 
 def _in_notebook() -> bool:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return getattr(get_ipython(), "kernel", None) is not None
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
 def _to_array(x: Tensor) -> np.ndarray:

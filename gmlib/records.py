@@ -1,6 +1,5 @@
 """A lab's numbers, with all that is needed to make them again, in one small JSON file."""
 
-import hashlib
 import json
 import math
 import os
@@ -17,7 +16,6 @@ import torch
 from gmlib import profile
 
 PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy")
-SAMPLES = 2_000  # how many samples a lab draws for its scores in the quick and full profile
 
 
 def folder() -> Path:
@@ -28,10 +26,7 @@ def folder() -> Path:
 def write(lab: str, numbers: Mapping[str, float], *, seed: int) -> Path:
     """Write `numbers` with profile, seed, hardware, time and versions; returns the path.
 
-    Args:
-        lab: the lab's id, such as "22_vae".
-        numbers: finite floats by name, such as {"elbo_nats": 98.2, "train_seconds": 31.0}.
-            A name ends in its unit where it has one.
+    `lab` is an id such as "22_vae"; `numbers` such as {"train_seconds": 31.0} end in their unit.
 
     Raises:
         ValueError: a name that is not snake_case, or a number that is not finite.
@@ -78,11 +73,6 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     lines += [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row] for row in rows]
     escaped = [[value.replace("|", "\\|") for value in line] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in escaped)
-
-
-def source_hash(path: Path) -> str:
-    """Names a lab's source, so that a record made by older code can be told."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def hardware() -> str:

@@ -1,8 +1,7 @@
 """Inception Score, Fréchet and kernel distances between sets of images, by torchmetrics.
 
-The features come from the course's own small classifiers, which ship with the package, or from
-Inception v3. Only with Inception's features is the Fréchet distance the FID of the papers: a
-score on the course's features has `course` in its name, and is never set beside a FID.
+The features are those of Inception v3 or of the course's own small classifiers. A score on the
+latter has `course` in its name: it is not the FID of the papers, nor to be set beside it.
 """
 
 import warnings
@@ -51,12 +50,9 @@ class Classifier(nn.Module):
 
 @lru_cache
 def classifier(name: str) -> Classifier:
-    """The trained classifier of "fashion" or "mnist", frozen, on the device of this run.
+    """The trained classifier of "fashion" or "mnist", frozen; ValueError for any other name.
 
     `python -m tests.assets.make_classifier` trains both on the full training sets.
-
-    Raises:
-        ValueError: there is no classifier of that name.
     """
     if name not in CLASSIFIERS:
         raise ValueError(f"no classifier is called {name!r}; there are {', '.join(CLASSIFIERS)}")
@@ -167,11 +163,8 @@ def score(
 def class_accuracy(samples: Tensor, labels: Tensor, *, features: str) -> float:
     """Share of `samples` that the course's classifier takes for what `labels` says, 0 to 1.
 
-    Args:
-        samples: uint8 (N, 1, 28, 28). labels: int64 (N,). features: "fashion" or "mnist".
-
-    Raises:
-        TypeError: not uint8. ValueError: a wrong shape, no image, or another number of labels.
+    Takes uint8 (N, 1, 28, 28), int64 (N,), and "fashion" or "mnist". Raises TypeError: not uint8;
+    ValueError: a wrong shape, no image, or another number of labels.
     """
     samples = _checked("samples", samples, features, least=1)
     if labels.shape != samples.shape[:1]:

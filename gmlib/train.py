@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,20 +20,8 @@ SAVE_EVERY = 30.0  # seconds between checkpoints
 FLUSH_EVERY = 50  # steps between reads of the losses, each of which waits for the device
 
 
-class Stateful(Protocol):
-    """A module, an optimiser, a schedule: what can be saved and brought back."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: Any) -> Any: ...
-
-
 class History(NamedTuple):
-    """What a run leaves behind.
-
-    curves: one list a quantity, one float a step.
-    seconds: wall time spent in training, over all the runs of a resumed training.
-    """
+    """One float a step for each quantity, and the wall time of all runs of a resumed training."""
 
     curves: dict[str, list[float]]
     seconds: float
@@ -63,10 +51,8 @@ def fit(
         model: moved to the device of this run and trained in place.
         loss: gives scalar tensors by name; "loss" is minimised, all are kept as curves.
         tensors: of equal length; a batch holds the same rows of each.
-        steps, batch_size, seed: the order of the batches depends on these alone.
         lr: the highest learning rate (Smith and Topin, 2017).
-        average: what `ema(model)` gave; updated after every step.
-        bf16: mixed precision; None means on a GPU only.
+        average: what `ema(model)` gave. bf16: mixed precision; None means on a GPU only.
         checkpoint: a name or a path; a stopped run goes on from it, a finished one removes it.
 
     Raises:
@@ -110,22 +96,24 @@ def run(
     step: Callable[[int], Mapping[str, Tensor]],
     steps: int,
     *,
-    state: Mapping[str, Stateful],
+    state: Mapping[str, Any],
     seed: int = 0,
     checkpoint: str | Path | None = None,
     settings: str = "",
 ) -> History:
     """Call `step(0)`, …, `step(steps − 1)`; each gives scalar tensors by name.
 
-    With a `checkpoint`, `state` and the random numbers are saved every half minute and when the
-    run is stopped; the same call goes on from there and ends as an undisturbed run would. A
-    checkpoint with other steps, seed, sizes, options of an optimiser or `settings` is not used.
+    `state` names what can be saved: modules, optimisers, schedules. With a `checkpoint`, it and
+    the random numbers are saved every half minute and when the run is stopped; the same call goes
+    on from there and ends as an undisturbed run would. A checkpoint with other steps, seed,
+    sizes, options of an optimiser or `settings` is not used.
 
     Raises:
         FloatingPointError: a quantity is NaN or infinite; says which, and at which step.
     """
     torch.manual_seed(seed)
-    path = None if checkpoint is None else _checkpoint_path(checkpoint)
+    cache = Path(os.environ.get("GMLIB_CACHE") or Path.home() / ".cache" / "gmlib")
+    path = cache / "checkpoints" / f"{checkpoint}.pt" if isinstance(checkpoint, str) else checkpoint
     identity = f"{steps} steps, seed {seed}, {_describe(state)}, {settings}"
     first, curves, before = _resume(path, identity, state)
     pending: list[Mapping[str, Tensor]] = []
@@ -134,8 +122,16 @@ def run(
 
     def save(path: Path) -> None:
         _flush(pending, curves, k)
-        seconds = before + time.monotonic() - start
-        _save(path, {"identity": identity, "k": k, "curves": curves, "seconds": seconds}, state)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = {
+            "identity": identity, "k": k, "curves": curves,
+            "seconds": before + time.monotonic() - start,
+            "random": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "state": {name: part.state_dict() for name, part in state.items()},
+        }  # fmt: skip
+        torch.save(kept, path.with_suffix(".partial"))
+        os.replace(path.with_suffix(".partial"), path)
 
     progress = tqdm(total=steps, initial=first, unit="step", mininterval=0.5)
     with progress as bar, _interrupts_held() as interrupts:
@@ -195,35 +191,15 @@ def _flush(pending: list[Mapping[str, Tensor]], curves: dict[str, list[float]], 
     pending.clear()
 
 
-def _describe(state: Mapping[str, Stateful]) -> str:
+def _describe(state: Mapping[str, Any]) -> str:
     modules = [m for m in state.values() if isinstance(m, nn.Module)]
     optimisers = [o for o in state.values() if isinstance(o, torch.optim.Optimizer)]
     sizes = [tuple(p.shape) for m in modules for p in m.parameters()]
     return f"{list(state)}, {sizes}, {[o.defaults for o in optimisers]}"
 
 
-def _checkpoint_path(checkpoint: str | Path) -> Path:
-    if isinstance(checkpoint, Path):
-        return checkpoint
-    cache = Path(os.environ.get("GMLIB_CACHE") or Path.home() / ".cache" / "gmlib")
-    return cache / "checkpoints" / f"{checkpoint}.pt"
-
-
-def _save(path: Path, progress: Mapping[str, Any], state: Mapping[str, Stateful]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    saved = {
-        **progress,
-        "random": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "state": {name: part.state_dict() for name, part in state.items()},
-    }
-    torch.save(saved, partial)
-    os.replace(partial, path)
-
-
 def _resume(
-    path: Path | None, identity: str, state: Mapping[str, Stateful]
+    path: Path | None, identity: str, state: Mapping[str, Any]
 ) -> tuple[int, dict[str, list[float]], float]:
     """The step, curves and seconds to go on from; (0, {}, 0) where there is no checkpoint."""
     if path is None or not path.exists():

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,8 +22,6 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 from traitlets.config import Config, PyFileConfigLoader
-
-from gmlib import records
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -63,6 +62,11 @@ def read(lab: str) -> NotebookNode:
     return nbformat.v4.new_notebook(cells=parsed.cells, metadata=metadata)
 
 
+def source_hash(lab: str) -> str:
+    """Names a lab's source, so that a record made by older code can be told."""
+    return hashlib.sha256(source(lab).read_bytes()).hexdigest()[:16]
+
+
 def execute(lab: str, notebook: NotebookNode, results: Path) -> None:
     """Run all cells in a kernel of their own and keep what does not change from run to run.
 
@@ -71,7 +75,7 @@ def execute(lab: str, notebook: NotebookNode, results: Path) -> None:
     environment = {
         **os.environ,
         "GMLIB_RESULTS": str(results),
-        "GMLIB_SOURCE": records.source_hash(source(lab)),
+        "GMLIB_SOURCE": source_hash(lab),
         "OMP_NUM_THREADS": str(CORES_PER_LAB),
         "TQDM_DISABLE": "1",
     }
@@ -121,18 +125,29 @@ def make_twin(lab: str, force: bool) -> str:
     return done
 
 
-def make_student(lab: str, release: Path | None = None) -> None:
+def nbgrader_settings(root: Path) -> Config:
+    """The course's own configuration of nbgrader, with its results below `root`.
+
+    nbgrader calls alembic by name, which stands beside this Python.
+    """
+    beside = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([beside, os.environ.get("PATH", os.defpath)])
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()
+    config.merge(private_kernels())
+    config.CourseDirectory.root = str(root)
+    config.CourseDirectory.db_url = f"sqlite:///{root / 'gradebook.db'}"
+    config.CourseDirectory.source_directory = str(ROOT / "solutions")
+    return config
+
+
+def make_student(lab: str, release: Path = ROOT / "notebooks") -> None:
     """Make notebooks/NN_lab/lab.ipynb from the twin, through nbgrader's own API."""
     from nbgrader.apps import NbGraderAPI
 
-    config = PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()
-    config.CourseDirectory.root = str(ROOT)
-    database = ROOT / "_build" / "release.db"
-    database.parent.mkdir(exist_ok=True)
-    config.CourseDirectory.db_url = f"sqlite:///{database}"
-    if release:
+    with tempfile.TemporaryDirectory() as root:
+        config = nbgrader_settings(Path(root))
         config.CourseDirectory.release_directory = str(release)
-    result = NbGraderAPI(config=config).generate_assignment(lab, force=True, create=True)
+        result = NbGraderAPI(config=config).generate_assignment(lab, force=True, create=True)
     if not result["success"]:
         raise SystemExit(f"nbgrader could not make the student notebook of {lab}:\n{result['log']}")
 

@@ -14,28 +14,15 @@ from pathlib import Path
 from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from sqlalchemy.exc import SAWarning
-from traitlets.config import Config, PyFileConfigLoader
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "solutions"))
 
-from make import private_kernels  # noqa: E402
+from make import nbgrader_settings  # noqa: E402
 
 CLASS = ROOT / "_build" / "class"
 SUBMITTED = Path(__file__).parent / "submitted"
 LAB = "22_vae"
-
-
-def settings(folder: Path, submitted: Path) -> Config:
-    """The course's own configuration, with a gradebook and results below `folder`."""
-    config = PyFileConfigLoader("nbgrader_config.py", path=str(ROOT)).load_config()
-    config.CourseDirectory.root = str(folder)
-    config.CourseDirectory.db_url = f"sqlite:///{folder / 'gradebook.db'}"
-    config.CourseDirectory.source_directory = str(ROOT / "solutions")
-    config.CourseDirectory.release_directory = "release"
-    config.CourseDirectory.submitted_directory = str(submitted)
-    config.merge(private_kernels())
-    return config
 
 
 def fingerprint(submitted: Path) -> str:
@@ -57,7 +44,10 @@ def grade(folder: Path, submitted: Path) -> None:
     warnings.simplefilter("ignore", SAWarning)  # nbgrader's own, of no consequence here
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    api = NbGraderAPI(config=settings(folder, submitted))
+    config = nbgrader_settings(folder)
+    config.CourseDirectory.release_directory = "release"
+    config.CourseDirectory.submitted_directory = str(submitted)
+    api = NbGraderAPI(config=config)
     check(api.generate_assignment(LAB), "the lab")
     for student in sorted(path.name for path in submitted.iterdir()):
         print(f"grading {student}", flush=True)

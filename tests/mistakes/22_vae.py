@@ -22,6 +22,10 @@ MISTAKES = {
         ),
         ("variance detached", "logvar.exp()", "logvar.exp().detach()"),
         ("the sign of an ELBO term", "0.5 * (mu**2", "-0.5 * (mu**2"),
+        ("log σ² clamped at ±10", "logvar.exp()", "logvar.clamp(-10, 10).exp()"),
+        ("no shape left for one code", ".sum(dim=1)", ".sum(dim=1).squeeze()"),
+        ("free nats", ".sum(dim=1)", ".sum(dim=1).clamp(min=0.5)"),
+        ("product of the variances, which underflows", "(mu**2 + logvar.exp() - logvar - 1).sum(dim=1)", "((mu**2 + logvar.exp() - 1).sum(1) - logvar.exp().prod(1).log())"),
     ],
     "reparameterise": [
         ("σ² in place of σ", "(logvar / 2).exp()", "logvar.exp()"),
@@ -44,6 +48,11 @@ MISTAKES = {
             "torch.randn(mu.shape, generator=torch.Generator().manual_seed(0))",
         ),
         ("noise not scaled", "(logvar / 2).exp() * ", ""),
+        ("noise only where gradients are recorded", "torch.randn_like(mu)", "torch.randn_like(mu) * torch.is_grad_enabled()"),
+        ("log σ² clamped at ±4", "(logvar / 2)", "(logvar.clamp(-4, 4) / 2)"),
+        ("NumPy's float64 noise", "torch.randn_like(mu)", "torch.randn_like(mu.double())"),
+        ("noise centred over the batch", "torch.randn_like(mu)", "(e := torch.randn_like(mu)).sub(e.mean(0))"),
+        ("noise of one half mirrored in the other", "torch.randn_like(mu)", "torch.cat([e := torch.randn_like(mu[: (len(mu) + 1) // 2]), -e])[: len(mu)]"),
     ],
     "vae": [
         ("ReLU after log σ²", "nn.Linear(256, 2 * latents),", "nn.Linear(256, 2 * latents), nn.ReLU(),"),
@@ -82,6 +91,15 @@ MISTAKES = {
         ("encoder detached", "self.encoder(scaled)", "self.encoder(scaled).detach()"),
         ("whole-number division", "x.float() / (self.levels - 1)", "(x // (self.levels - 1)).float()"),
         ("normalised over the batch", "* x.float() / (self.levels - 1) - 1", "* x.float() / x.sum()"),
+        ("z detached", "return self.decoder(z)", "return self.decoder(z.detach())"),
+        ("tanh after both heads", "nn.Linear(256, 2 * latents),", "nn.Linear(256, 2 * latents), nn.Tanh(),"),
+        (
+            "log σ² detached",
+            "return self.encoder(scaled).chunk(2, dim=1)",
+            "mu, s = self.encoder(scaled).chunk(2, dim=1)\n        return mu, s.detach()",
+        ),
+        ("levels scaled by the brightest of the batch", "/ (self.levels - 1)", "/ x.max()"),
+        ("one map for all levels", "return self.decoder(z)", "return self.decoder(z)[:, :1] * torch.arange(self.levels)[:, None, None]"),
     ],
     "log_likelihood": [
         ("mean over the pixels", ".sum(dim=(1, 2))", ".mean(dim=(1, 2))"),
@@ -127,6 +145,9 @@ MISTAKES = {
             " ** 2",
         ),
         ("bits in place of nats", ".sum(dim=(1, 2))", ".sum(dim=(1, 2)) / math.log(2)"),
+        ("squeeze that also takes a batch of one", "logits, x[:, 0]", "logits, x.squeeze()"),
+        ("no shape left for one image", ".sum(dim=(1, 2))", ".sum(dim=(1, 2)).squeeze()"),
+        ("background ignored", 'reduction="none"', 'reduction="none", ignore_index=0'),
     ],
     "elbo": [
         ("KL added", "- kl_to_prior", "+ kl_to_prior"),
@@ -147,6 +168,9 @@ MISTAKES = {
             "log_likelihood(x, logits) / x[0].numel()",
         ),
         ("summed over the batch", "return log_likelihood(x, logits)", "return log_likelihood(x, logits).sum()"),
+        ("free nats", "kl_to_prior(mu, logvar)", "kl_to_prior(mu, logvar).clamp(min=0.5)"),
+        ("log σ² clamped at ±4", "kl_to_prior(mu, logvar)", "kl_to_prior(mu, logvar.clamp(-4, 4))"),
+        ("no shape left for one image", "return log_likelihood(x, logits) - kl_to_prior(mu, logvar)", "return (log_likelihood(x, logits) - kl_to_prior(mu, logvar)).squeeze()"),
     ],
     "linear_gaussian": [
         ("s in place of s² in S", "W.T @ W / s**2", "W.T @ W / s"),
@@ -165,6 +189,9 @@ MISTAKES = {
         ("the constant once, not P times", "len(b) * math.log", "math.log"),
         ("b forgotten in the bound", "(x - b - mu @ W.T)", "(x - mu @ W.T)"),
         ("KL added", "- kl_to_prior", "+ kl_to_prior"),
+        ("W Wᵀ for Wᵀ W where W is square", "identity + W.T @ W", "identity + (W @ W.T if len(W) == len(W.T) else W.T @ W)"),
+        ("x changed in place", "squares = ((x - b - mu", "x -= b\n    squares = ((x - mu"),
+        ("single precision", "return (x - b) @ W @ covariance / s**2, covariance", "return ((x - b) @ W @ covariance / s**2).float(), covariance.float()"),
     ],
     "iwae": [
         ("mean of the logarithms", "torch.logsumexp(log_weights, dim=0) - math.log(len(log_weights))", "log_weights.mean(0)"),
@@ -186,6 +213,9 @@ MISTAKES = {
         ("σ in place of σ²", "/ logvar.exp()", "/ (logvar / 2).exp()"),
         ("2π forgotten once", "(z**2 + math.log(2 * math.pi))", "(z**2)"),
         ("KL in place of the sampled ratio", "+ log_prior - log_posterior", "- kl_to_prior(mu, logvar)"),
+        ("z changed in place", "(z - mu) ** 2", "z.sub_(mu) ** 2"),
+        ("log σ² clamped at ±6", "/ logvar.exp()", "/ logvar.clamp(-6, 6).exp()"),
+        ("weights cut at −1000", "return log_likelihood(x, logits) + log_prior - log_posterior", "return (log_likelihood(x, logits) + log_prior - log_posterior).clamp(min=-1000)"),
     ],
     "pixel_decoder": [
         ("mask B in the first layer", "scaled, own=False", "scaled, own=True"),
@@ -210,6 +240,11 @@ MISTAKES = {
             "            layer.done, layer.weight.data = True, layer.weight.data * mask\n"
             "        return layer(h)",
         ),
+        ("levels scaled by the brightest of the image", "/ (self.levels - 1)", "/ x.amax((1, 2, 3), keepdim=True).clamp(min=1)"),
+        ("border padded with copies", "return F.conv2d(h, layer.weight * mask, layer.bias, padding=middle)", "h = F.pad(h, (middle,) * 4, mode='replicate')\n        return F.conv2d(h, layer.weight * mask, layer.bias)"),
+        ("z detached", "self.context(context)", "self.context(context.detach())"),
+        ("normalised over the image", "self.masked(layer, F.silu(h), own=True)", "self.masked(layer, F.silu(F.group_norm(h, 4)), own=True)"),
+        ("later layers in a plain list", "nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))", "[nn.Conv2d(width, width, 3, padding=1) for _ in range(2)]"),
     ],
 }  # fmt: skip
 
@@ -311,6 +346,27 @@ class VAE(nn.Module):
         h = F.relu(self.from_code(z)).view(-1, 32, 7, 7)
         h = F.relu(self.up[0](F.interpolate(h, scale_factor=2)))
         return self.up[1](F.interpolate(h, scale_factor=2))
+""",
+        ),
+        (
+            "tanh layers, log σ² from softplus and clamped",
+            """
+class VAE(nn.Module):
+    def __init__(self, latents, levels):
+        super().__init__()
+        self.levels, self.latents = levels, latents
+        self.down = nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.Tanh())
+        self.mean, self.spread = nn.Linear(100, latents), nn.Linear(100, latents)
+        self.up = nn.Sequential(
+            nn.Linear(latents, 100), nn.Tanh(), nn.Linear(100, 784 * levels)
+        )
+
+    def encode(self, x):
+        h = self.down(2 * x / (self.levels - 1) - 1)
+        return self.mean(h), (2 * F.softplus(self.spread(h)).log()).clamp(-10, 10)
+
+    def decode(self, z):
+        return self.up(z).view(-1, 28, 28, self.levels).permute(0, 3, 1, 2)
 """,
         ),
     ],
@@ -448,6 +504,26 @@ class PixelDecoder(nn.Module):
         h = F.one_hot(x[:, 0], self.levels).movedim(-1, 1).float()
         h = torch.relu(self.a(h) + self.z(context))
         return self.out(h + torch.relu(self.b(h)))
+""",
+        ),
+        (
+            "causal attention over the pixels before",
+            """
+class PixelDecoder(nn.Module):
+    def __init__(self, levels, context):
+        super().__init__()
+        self.levels = levels
+        self.level = nn.Embedding(levels + 1, 16)
+        self.place = nn.Parameter(torch.randn(784, 16))
+        self.from_z = nn.Conv2d(context, 16, 1)
+        self.mix, self.out = nn.Linear(16, 48), nn.Linear(16, levels)
+
+    def forward(self, x, context):
+        before = F.pad(x.flatten(1), (1, -1), value=self.levels)
+        h = self.level(before) + self.place + self.from_z(context).flatten(2).mT
+        q, k, v = (part[:, None] for part in self.mix(h).chunk(3, dim=2))
+        h = h + F.scaled_dot_product_attention(q, k, v, is_causal=True)[:, 0]
+        return self.out(torch.tanh(h)).mT.reshape(-1, self.levels, 28, 28)
 """,
         ),
     ],

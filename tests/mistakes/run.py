@@ -115,6 +115,9 @@ def cases(lab: str) -> list[tuple[str, str, str, bool]]:
 
 def run(lab: str, only: str | None = None) -> list[dict[str, Any]]:
     """One row an answer: what it is, whether it is right, its points on each seed, of how many."""
+    import torch  # a lab's, and slow to import
+
+    torch.set_num_threads(1)  # quicker for tensors as small as a test's
     taken, rows = Lab.read(lab), []
     setup = taken.setup()
     for answer, name, source, right in cases(lab):
