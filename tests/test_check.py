@@ -180,6 +180,15 @@ def test_operations_are_counted():
     assert counted == 2 * 64 * 4 * 2 * 9
 
 
+def test_the_largest_tensor_is_measured():
+    x, y = torch.ones(10, 3), torch.ones(20, 3)
+    assert check.largest_tensor(torch.cdist, (x, y)) == 4 * 10 * 20
+    apart = check.largest_tensor(lambda x, y: (x[:, None] - y).square().sum(2), (x, y))
+    assert apart == 4 * 10 * 20 * 3
+    assert check.largest_tensor(lambda x, y: [(x - row).sum() for row in y], (x, y)) == 4 * 20 * 3
+    assert check.largest_tensor(lambda: None, ()) == 0
+
+
 # --- Words ----------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@
 import copy
 import math
 import time
+from collections.abc import Callable
 
 import torch
 from matplotlib.colors import ListedColormap
@@ -124,7 +125,7 @@ class MaskedConv2d(nn.Module):
         kernel: the odd size K of the kernel.
         colours: the numbers of a pixel that are drawn one after another.
 
-    Van den Oord et al. (2016a), section 3.4 and figure 4.
+    Van den Oord et al. (2016a), section 3.4.
     """
 
     def __init__(self, kind: str, inputs: int, outputs: int, kernel: int, colours: int = 1) -> None:
@@ -1283,7 +1284,7 @@ rows = {
     "given": torch.cat([halves, torch.full_like(halves, LEVELS // 2)], dim=2),
 }
 for seed in (1, 2, 3):
-    rows[f"completed, noise {seed}"] = sample_cached(clothes, noise_for(12, seed), labels, halves)
+    rows[f"noise {seed}"] = sample_cached(clothes, noise_for(12, seed), labels, halves)
 plot.images(
     {name: x / (LEVELS - 1) for name, x in rows.items()},
     "Twelve test images, their upper halves, and three completions of each: the lower halves "
@@ -1327,7 +1328,7 @@ print(f"32 bits: {unlike} of {SAMPLES} images have a pixel on the edge")
 
 
 # %%
-def pixels_per_second(sampler, model: GatedPixelCNN, n: int) -> float:
+def pixels_per_second(sampler: Callable[..., Tensor], model: GatedPixelCNN, n: int) -> float:
     """Pixels that a sampler draws in a second, n images of 28×28 at once."""
     labels = torch.zeros(n, dtype=torch.long, device=profile.device())
     start = time.perf_counter()
@@ -1407,9 +1408,9 @@ plot.grid(
 # %% [markdown]
 # Van den Oord et al. (2016a) report 81.30 nats for their PixelCNN on binarised MNIST, 80.54 for the
 # Row LSTM and 79.20 for the best Diagonal BiLSTM. What differs here: the binarisation is our own
-# draw; the quick profile trains a model of 16 maps for seconds on 10,000 digits, theirs was larger
-# and saw 60,000 for many epochs; and ours is gated, theirs was not. These are exact likelihoods,
-# no bounds, on their side as on ours.
+# draw; the quick profile trains a model of 16 maps for seconds on 10,000 digits, theirs had the
+# whole training set and no such limit of time; and ours is gated and is told the place, theirs
+# was neither. These are exact likelihoods, no bounds, on their side as on ours.
 #
 # **Exercise 8** (2 points, 15 minutes; graded by hand). In your own words: (a) Training takes one
 # pass for all pixels, drawing takes one pass for each. Why, and why can the cached sampler not be

@@ -369,8 +369,8 @@ def normal(*shape: int) -> Tensor:
 
 
 def gap(a: Tensor, b: Tensor) -> float:
-    """The largest difference, as a share of the spread of `a`."""
-    return ((a - b).abs().max() / a.std()).item()
+    """The largest difference, as a share of the spread of `a` over its rows."""
+    return ((a - b).abs().max() / a.std(0).mean()).item()
 
 
 def rank(value: Tensor) -> int:
@@ -400,14 +400,15 @@ with check.part(points, "the encoder", 1):
         value = outputs[i]
         check.shape(value, (12, latents), name)
         assert gap(value, model.encode(x)[i]) < 0.01, f"{name} of the same images differs"
-        assert (value[3] - alone[i][0]).abs().max() < 0.01 * value.std(), (
+        spread = value.std(0).mean()
+        assert (value[3] - alone[i][0]).abs().max() < 0.01 * spread, (
             f"{name} of an image depends on the others"
         )
         assert rank(value) == latents, f"a dimension of {name} says nothing of its own"
         moved = (changed[i] - alone[i]).abs().amax(1)
-        assert moved.min() > 1e-4 * value.std(0).mean(), f"{name} does not see all of an image"
+        assert moved.min() > 1e-4 * spread, f"{name} does not see all of an image"
         steps = (plain[i][1:] - plain[i][:-1]).abs().amax(1)
-        assert steps.min() > 1e-4 * value.std(0).mean(), f"two grey levels look the same to {name}"
+        assert steps.min() > 1e-4 * spread, f"two grey levels look the same to {name}"
     assert gap(*outputs) > 0.01, "μ and log σ² are the same numbers"
 with check.part(points, "the decoder", 1):
     model, z = VAE(latents, levels), normal(6, latents)
@@ -418,14 +419,14 @@ with check.part(points, "the decoder", 1):
     check.descend(model.decode, model, z, normal(6, levels, 28, 28), lr=1e-4)
     (logits,), (gradient,) = check.vjp(model.decode, z, normal(6, levels, 28, 28))
     model.encode(images(6, levels))  # must leave no trace in the decoder
-    again, tiny = model.decode(z[3:4])[0], 1e-4 * logits.std(0).mean()
-    assert gap(logits[3], again) < 0.01, "logits depend on more than the code"
+    again, spread = model.decode(z[3:4])[0], logits.std(0).mean()
+    assert (logits[3] - again).abs().max() < 0.01 * spread, "logits depend on more than the code"
     effects = model.decode(z[3] + 3 * torch.eye(latents)) - again
     for d, effect in enumerate(effects[:, :-1] - effects[:, 1:]):
-        assert effect.abs().max() > tiny, f"z[{d}] has no effect on the probabilities"
+        assert effect.abs().max() > 1e-4 * spread, f"z[{d}] has no effect on the probabilities"
         for axis in (1, 2):
             varies = effect - effect.mean(axis, keepdim=True)
-            assert varies.abs().max() > tiny, "all rows, or all columns, are the same"
+            assert varies.abs().max() > 1e-4 * spread, "all rows, or all columns, are the same"
         assert gradient[:, d].abs().max() > 0, f"the gradient in z[{d}] is zero"
     free = rank((logits - logits.mean(1, keepdim=True)).movedim(1, -1).reshape(-1, levels))
     assert free >= levels - 1, f"{levels} levels, but their logits vary in {free} ways only"
@@ -1148,13 +1149,13 @@ class PixelDecoder(nn.Module):
 # %% nbgrader={"grade": false, "grade_id": "pixel_decoder_check", "locked": true, "schema_version": 3, "solution": false, "task": false} tags=["nbval-check-output"]
 torch.manual_seed(SEED)
 decoder, context = PixelDecoder(levels=4, context=3), torch.randn(1, 3, 28, 28)
-x, step = torch.zeros(1, 1, 28, 28, dtype=torch.long), torch.randn(1, 4, 28, 28)
+x, step = torch.ones(1, 1, 28, 28, dtype=torch.long), torch.randn(1, 4, 28, 28)
 check.shape(decoder(x, context), (1, 4, 28, 28), "the logits")
 check.descend(decoder, decoder, (x, context), step, lr=1e-3)  # what follows survives an update
 check.evaluate(decoder)
 for i, j in ((14, 14), (0, 0), (5, 27), (6, 0), (27, 13)):
     changed = x.clone()
-    changed[0, 0, i, j] = 2
+    changed[0, 0, i, j] = 3
     moved = (decoder(changed, context) - decoder(x, context))[0].abs().amax(0) > 1e-6
     assert not moved[i, j], f"the logits of pixel ({i}, {j}) depend on its own level"
     assert not moved[i, :j].any(), f"logits left of pixel ({i}, {j}) depend on its level"
@@ -1185,11 +1186,11 @@ def normal(*shape: int) -> Tensor:
     return torch.randn(shape, generator=generator)
 
 
-for levels, channels, brightest in ((8, 5, 8), (2, 3, 2), (6, 2, 2)):  # the last images are dark
+for levels, channels in ((8, 5), (2, 3)):
     decoder, other = PixelDecoder(levels, channels), PixelDecoder(levels, channels)
     check.evaluate(decoder)
     check.evaluate(other)
-    x = torch.randint(brightest, (3, 1, 28, 28), generator=generator)
+    x = torch.randint(2, (3, 1, 28, 28), generator=generator)  # dark, until it is changed
     context, pull = normal(3, channels, 28, 28), torch.full((1, levels, 28, 28), 1 / (levels - 1))
     copies = x.clone(), context.clone()
     check.shape(decoder(*copies), (3, levels, 28, 28), "the logits")
