@@ -169,8 +169,6 @@ def close(
     assert not found.is_complex(), f"{what} should be real; found {found.dtype}. {hint}"
     found, expected = found.detach().double().cpu(), expected.detach().cpu()
     assert found.isfinite().all(), f"{what} should be finite; found NaN or infinity. {hint}"
-    if found.numel() == 0:
-        return
     excess = (found - expected).abs() - (atol + rtol * expected.abs())
     if not (excess <= 0).all():  # also where a NaN is expected
         at = tuple(int(i) for i in torch.unravel_index(excess.argmax(), excess.shape))

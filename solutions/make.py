@@ -82,6 +82,7 @@ def execute(lab: str, notebook: NotebookNode, results: Path) -> None:
     client = NotebookClient(
         notebook,
         timeout=None,
+        coalesce_streams=True,
         skip_cells_with_tag="run-me-anyway",  # its default is our mark of heavy cells
         record_timing=False,
         resources={"metadata": {"path": str(source(lab).parent)}},
@@ -174,14 +175,16 @@ def main() -> None:
     arguments = parser.parse_args()
     workers = max(1, (os.cpu_count() or 1) // CORES_PER_LAB)
     with ThreadPoolExecutor(workers) as pool:
-        twins = pool.map(lambda lab: make_twin(lab, arguments.force), arguments.labs)
-        for lab, done in zip(arguments.labs, twins, strict=True):
-            student = _existing(ROOT / "notebooks" / lab / source(lab).with_suffix(".ipynb").name)
-            twin = _existing(source(lab).with_suffix(".ipynb"))
-            if student is None or student.metadata.get("gmlib") != twin.metadata.gmlib:
-                make_student(lab)
-                done += ", student notebook made"
-            print(f"{lab}: {done}", flush=True)
+        # All of them before the first student notebook: nbgrader_config.py, which that reads,
+        # sets the profile of grading for this process.
+        twins = list(pool.map(lambda lab: make_twin(lab, arguments.force), arguments.labs))
+    for lab, done in zip(arguments.labs, twins, strict=True):
+        student = _existing(ROOT / "notebooks" / lab / source(lab).with_suffix(".ipynb").name)
+        twin = _existing(source(lab).with_suffix(".ipynb"))
+        if student is None or student.metadata.get("gmlib") != twin.metadata.gmlib:
+            make_student(lab)
+            done += ", student notebook made"
+        print(f"{lab}: {done}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1204,7 +1204,7 @@ for levels, channels in ((8, 5), (2, 3)):
     x, context, logits = x[1:2], context[1:2], all_logits[1:2]
     check.close(decoder(x, context), logits, "the logits of an image alone", atol=1e-4)
     random = torch.randint(784, (4,), generator=generator).tolist()
-    for i in (0, 27, 392, 419, 755, 783, *random):
+    for i in (0, 27, 392, 418, 755, 783, *random):
         row, column = divmod(i, 28)
         changed = x.clone()
         shift = torch.randint(1, levels, (), generator=generator)
