@@ -83,6 +83,25 @@ def load_state(module: Any, saved: Mapping[str, Tensor]) -> None:
     module.load_state_dict(saved)
 
 
+def optimiser(module: Any, lr: float) -> torch.optim.Optimizer:
+    """Plain gradient descent on a module's parameters: a step of it shows the gradient it took."""
+    return torch.optim.SGD(module.parameters(), lr=lr)
+
+
+def gradients(module: Any) -> dict[str, Tensor]:
+    """Copies of the gradients that a module's parameters hold; zero where there is none."""
+    return {
+        name: torch.zeros_like(p) if p.grad is None else p.grad.detach().clone()
+        for name, p in module.named_parameters()
+    }
+
+
+def set_gradients(module: Any, values: Mapping[str, Tensor]) -> None:
+    """Let a module's parameters hold these gradients, by name."""
+    for name, p in module.named_parameters():
+        p.grad = values[name].detach().clone()
+
+
 def evaluate(module: Any) -> None:
     """Put a module into evaluation mode."""
     module.eval()

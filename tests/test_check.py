@@ -167,6 +167,25 @@ def test_a_state_is_a_copy_and_comes_back():
     assert not any(value.requires_grad for value in (*saved.values(), *parameters.values()))
 
 
+def test_gradients_are_copies_that_can_be_set():
+    linear = nn.Linear(2, 1)
+    assert all(not g.any() for g in check.gradients(linear).values())
+    marks = {name: torch.randn_like(p) for name, p in linear.named_parameters()}
+    check.set_gradients(linear, marks)
+    check.gradients(linear)["weight"].zero_()
+    found = check.gradients(linear)
+    assert all(torch.equal(found[name], mark) for name, mark in marks.items())
+
+
+def test_a_step_of_the_optimiser_is_the_gradient():
+    linear = nn.Linear(2, 1)
+    before = check.parameters(linear)
+    check.set_gradients(linear, {n: torch.full_like(p, 2.0) for n, p in before.items()})
+    check.optimiser(linear, lr=0.5).step()
+    for name, p in check.parameters(linear).items():
+        torch.testing.assert_close(p, before[name] - 1)
+
+
 def test_evaluate_turns_the_noise_off():
     module = nn.Sequential(nn.Dropout(0.5))
     check.evaluate(module)

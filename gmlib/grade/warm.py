@@ -1,0 +1,424 @@
+"""Runs inside the box: a parent that has imported what takes long, and forks a kernel a submission.
+
+The parent never runs a line of a student's. A submission gets a process of its own, in which:
+
+    parent ── A ── init ── kernel      A and init set up, kernel is the student's
+                   (1)     (the others)
+
+`init` is process 1 of new process, mount, IPC and user namespaces. It mounts the submission's own
+/proc and one small tmpfs, which is home, /tmp and /dev/shm, watches memory and processes, and
+takes everything down with it when it ends. The kernel has no privilege, sees no process of the
+parent and finds nothing of another submission.
+"""
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import platform
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+LINUX = sys.platform == "linux"
+NOBODY = 65534
+STUDENT = 1000
+LOOK = 0.05  # seconds between two looks at memory and processes
+MIB = 1 << 20
+SEE_ONLY = {"home": "/home/student", "tmp": "/tmp", "shm": "/dev/shm"}
+
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
+CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
+MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_SECCOMP = 1, 4, 24, 22
+PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 38, 47
+
+# System calls that no notebook needs and that reach memory which nobody counts, or the kernel.
+FORBIDDEN = {
+    "x86_64": (0xC000003E, "319 447 323 321 298 425 426 427 248 249 250 310 311 246 320 175 313"),
+    "aarch64": (0xC00000B7, "279 447 282 280 241 425 426 427 217 218 219 270 271 104 294 105 273"),
+}  # memfd_create memfd_secret userfaultfd bpf perf_event_open io_uring×3 keys×3 vm_readv vm_writev
+#    kexec×2 init_module×2
+
+
+def main() -> None:
+    """Argument: JSON with what `sandbox.Parent` has decided."""
+    settings = json.loads(sys.argv[1])
+    if settings["root"]:
+        _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    if LINUX:
+        _prctl(PR_SET_NO_NEW_PRIVS, 1)
+        _prctl(PR_SET_DUMPABLE, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=settings["control"])
+    for name in settings["modules"]:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a lab's own; a student meets it in the cell that imports it
+            print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+    gc.collect()
+    gc.freeze()
+    control.sendall(b'{"state": "warm"}\n')
+    while _one(control, settings):
+        pass
+
+
+def _one(control: socket.socket, settings: dict[str, Any]) -> bool:
+    """Wait for an order, serve one submission to its end; False when the grader has gone."""
+    data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
+    if not data:
+        return False
+    order = json.loads(data[data.rindex(b"\n", 0, -1) + 1 :] if b"\n" in data[:-1] else data)
+    if "start" not in order:  # too late: what it was about has ended
+        return True
+    reading, writing = os.pipe()
+    a = os.fork()
+    if a == 0:
+        os.close(reading)
+        control.close()
+        _enclose(order["start"], settings, descriptors[0], writing)
+    os.close(writing)
+    os.close(descriptors[0])
+    said = _watch(control, reading, a)
+    os.close(reading)
+    os.waitpid(a, 0)
+    control.sendall(json.dumps({"state": "ended", "why": said}).encode() + b"\n")
+    return True
+
+
+def _watch(control: socket.socket, reading: int, a: int) -> str:
+    """Until the submission's processes are gone: hand on an order to kill. Says why it ended."""
+    heard = b""
+    while True:
+        ready = select.select([control, reading], [], [])[0]
+        if reading in ready:
+            data = os.read(reading, 1 << 12)
+            if not data:
+                break
+            heard += data
+        if control in ready:
+            order = control.recv(1 << 12)
+            if not order:
+                os._exit(0)  # the grader has gone; the box goes with its first process
+            init = int(heard.partition(b"\n")[0] or 0)
+            kill = b"kill" in order
+            for pid in (init, a) if kill else (init,):
+                if pid:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL if kill else signal.SIGINT)
+    return heard.partition(b"\n")[2].decode(errors="replace").strip()
+
+
+def _enclose(order: dict[str, Any], settings: dict[str, Any], agent: int, report: int) -> NoReturn:
+    """A: makes the namespaces, then only waits for `init`."""
+    code = 1
+    try:
+        nested = settings["nested"]
+        if nested:
+            uid, gid = os.getuid(), os.getgid()
+            _prctl(PR_SET_DUMPABLE, 1)  # else /proc/self/uid_map can not be written
+            _unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS)
+            Path("/proc/self/setgroups").write_text("deny")
+            Path("/proc/self/uid_map").write_text(f"{STUDENT} {uid} 1")
+            Path("/proc/self/gid_map").write_text(f"{STUDENT} {gid} 1")
+        init = os.fork()
+        if init == 0:
+            _init(order, settings, agent, report)
+        os.write(report, b"%d\n" % init)
+        os.close(report)
+        os.close(agent)
+        os.waitpid(init, 0)
+        code = 0
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.write(report, f"0\nno box could be made: {error}".encode())
+    os._exit(code)
+
+
+def _init(order: dict[str, Any], settings: dict[str, Any], agent: int, report: int) -> NoReturn:
+    """Process 1: mounts, starts the kernel, and watches it."""
+    why = "no box could be made"
+    try:
+        if LINUX:
+            _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        folder = settings["folder"]
+        if settings["nested"]:
+            _mounts(order["disk"])
+        ready, tell_ready = os.pipe()
+        go, tell_go = os.pipe()
+        kernel = os.fork()
+        if kernel == 0:
+            try:
+                _kernel(order, settings, agent, tell_ready, go)
+            except BaseException as error:
+                os.write(tell_ready, f"{type(error).__name__}: {error}"[:500].encode())
+            os._exit(1)
+        os.close(tell_ready)
+        os.close(go)
+        os.close(agent)
+        said = os.read(ready, 1 << 10)
+        if said != b"r":
+            why = f"the kernel did not start: {said.decode(errors='replace')}"
+        else:
+            if settings["nested"]:  # its sockets stand; nothing more may be written there
+                flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV
+                _mount(None, folder, None, flags)
+                _prctl(PR_SET_DUMPABLE, 0)
+                _drop_privileges()
+            signal.signal(signal.SIGINT, lambda *_: os.kill(kernel, signal.SIGINT))
+            os.write(tell_go, b"g")
+            why = _guard(kernel, order, settings)
+    except BaseException as error:
+        why = f"{why}: {type(error).__name__}: {error}"
+    with contextlib.suppress(OSError):
+        os.write(report, why.encode())
+    if not settings["nested"]:
+        with contextlib.suppress(NameError, OSError):
+            os.killpg(kernel, signal.SIGKILL)
+        _kill_children()
+    os._exit(0)
+
+
+def _mounts(disk: int) -> None:
+    """The submission's own /proc, and one tmpfs that holds everything it may write."""
+    plain = MS_NOSUID | MS_NODEV
+    _mount(None, "/", None, MS_REC | MS_PRIVATE)
+    _mount("proc", "/proc", "proc", plain | MS_NOEXEC)
+    _mount("tmpfs", "/box", "tmpfs", plain, f"size={disk},nr_inodes=20000,mode=755")
+    for name, place in SEE_ONLY.items():
+        os.mkdir(f"/box/{name}")
+        _mount(f"/box/{name}", place, None, MS_BIND)
+    with contextlib.suppress(OSError):
+        Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    with contextlib.suppress(OSError):
+        Path("/proc/sys/kernel/shmall").write_text(str(disk // 4096))
+    _mount("/proc/sys", "/proc/sys", None, MS_BIND | MS_REC)
+    _mount(None, "/proc/sys", None, MS_REMOUNT | MS_BIND | MS_RDONLY | plain | MS_NOEXEC)
+    os.chdir("/")
+
+
+def _kernel(
+    order: dict[str, Any], settings: dict[str, Any], agent: int, tell_ready: int, go: int
+) -> None:
+    """The student's process: no privilege, limits, an ordinary ipykernel."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    for descriptor in set(range(3, 256)) - {agent, tell_ready, go}:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    if LINUX:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
+    if settings["limited"]:
+        _limit(order)
+    if settings["nested"]:
+        _drop_privileges()
+    if settings["limited"]:
+        _forbid()
+    home = settings["home"]
+    os.makedirs(f"{home}/work", exist_ok=True)
+    os.chdir(f"{home}/work")
+    os.environ.update(order["environment"])
+    connection = f"{home}/connection.json"
+    Path(connection).write_text(json.dumps(order["connection"]))
+    from ipykernel.kernelapp import IPKernelApp
+
+    from gmlib.grade import agent as agent_
+
+    sys.argv = ["kernel"]
+    gc.unfreeze()
+    application = IPKernelApp.instance()
+    application.initialize(["-f", connection])
+    os.unlink(connection)
+    agent_.install(agent)
+    os.write(tell_ready, b"r")
+    if os.read(go, 1) != b"g":
+        os._exit(1)
+    os.close(tell_ready), os.close(go)
+    application.start()
+
+
+def _limit(order: dict[str, Any]) -> None:
+    for name, most in (
+        ("AS", 3 * order["memory"]),
+        ("NPROC", order["processes"]),
+        ("FSIZE", order["file"]),
+        ("CPU", int(4 * order["seconds"]) + 60),
+        ("NOFILE", 1024),
+        ("CORE", 0),
+        ("MSGQUEUE", 0),
+        ("STACK", 16 * MIB),
+    ):
+        kind = getattr(resource, f"RLIMIT_{name}", None)
+        if kind is not None:
+            _, hard = resource.getrlimit(kind)
+            if hard != resource.RLIM_INFINITY:
+                most = min(most, hard)
+            resource.setrlimit(kind, (most, most))
+
+
+def _guard(kernel: int, order: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Watch until the kernel ends or is too large; says why it ended."""
+    while True:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == kernel:
+                    return _cause(status)
+                if pid == 0:
+                    break
+        why = _too_much(order, settings) if settings["limited"] else ""
+        if why:
+            return why
+        time.sleep(LOOK)
+
+
+def _cause(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"ended itself with status {os.WEXITSTATUS(status)}"
+
+
+def _too_much(order: dict[str, Any], settings: dict[str, Any]) -> str:
+    """What the submission's processes use too much of, or nothing."""
+    me, rough, threads, seen = os.getpid(), 0, 0, []
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) in (me, 1):
+            continue
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            stat = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
+            threads += int(stat[17])
+            rough += int(stat[21]) * resource.getpagesize()
+            seen.append(name)
+    if threads > 2 * order["processes"]:
+        return f"more than {order['processes']} processes"
+    if rough <= order["memory"]:
+        return ""
+    exact = 0  # shared pages count once
+    for name in seen:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            lines = Path(f"/proc/{name}/smaps_rollup").read_text().splitlines()
+            exact += 1024 * sum(int(x.split()[1]) for x in lines if x.startswith("Pss:"))
+    return f"more than {order['memory'] >> 20} MB of memory" if exact > order["memory"] else ""
+
+
+def _kill_children() -> None:
+    """Where there is no namespace of its own: the kernel's group, and what else can be found."""
+    me = os.getpid()
+    for _ in range(20):
+        children = [p for p in _processes() if _parent(p) == me or _session(p) in _mine(me)]
+        if not children:
+            return
+        for pid in children:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(0.02)
+
+
+def _processes() -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return []
+
+
+def _stat(pid: int, field: int) -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[field])
+    return -1
+
+
+def _parent(pid: int) -> int:
+    return _stat(pid, 1)
+
+
+def _session(pid: int) -> int:
+    return _stat(pid, 3)
+
+
+def _mine(me: int) -> set[int]:
+    return {pid for pid in _processes() if _parent(pid) == me}
+
+
+# What Python does not offer of the system
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def _prctl(option: int, value: int, *more: int) -> None:
+    arguments = [ctypes.c_ulong(v) for v in (value, *more, 0, 0, 0)[:4]]
+    _check(_libc().prctl(option, *arguments), f"prctl {option}")
+
+
+def _unshare(flags: int) -> None:
+    _check(_libc().unshare(flags), "unshare")
+
+
+def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
+    text = [None if t is None else t.encode() for t in (source, target, kind)]
+    arguments = ctypes.c_ulong(flags), data.encode() or None
+    _check(_libc().mount(*text, *arguments), f"mount {target}")
+
+
+def _drop_privileges() -> None:
+    """No capability, now or after any call."""
+    for capability in range(64):
+        with contextlib.suppress(OSError):
+            _prctl(PR_CAPBSET_DROP, capability)
+    with contextlib.suppress(OSError):
+        _prctl(PR_CAP_AMBIENT, 4)
+    header = struct.pack("=Ii", 0x20080522, 0)
+    _check(_libc().capset(header, bytes(24)), "capset")
+
+
+def _forbid() -> None:
+    """A seccomp filter: the calls of `FORBIDDEN`, and those of another architecture, fail."""
+    if platform.machine() not in FORBIDDEN:
+        return
+    architecture, calls = FORBIDDEN[platform.machine()]
+    numbers = [int(n) for n in calls.split()]
+    instruction = lambda code, jump, no, k: struct.pack("=HBBI", code, jump, no, k)  # noqa: E731
+    load, equal, above, give = 0x20, 0x15, 0x35, 0x06
+    program = [
+        instruction(load, 0, 0, 4),
+        instruction(equal, 1, 0, architecture),
+        instruction(give, 0, 0, 0x80000000),  # another architecture: killed
+        instruction(load, 0, 0, 0),
+        instruction(above, len(numbers) + 1, 0, 0x40000000),  # the x32 calls
+    ]
+    for i, number in enumerate(numbers):
+        program.append(instruction(equal, len(numbers) - i, 0, number))
+    program += [instruction(give, 0, 0, 0x7FFF0000), instruction(give, 0, 0, 0x00050026)]  # ENOSYS
+    code = ctypes.create_string_buffer(b"".join(program))
+    filter_ = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
+    pointer = ctypes.create_string_buffer(filter_)
+    _prctl(PR_SET_SECCOMP, 2, ctypes.addressof(pointer))
+
+
+if __name__ == "__main__":
+    main()
