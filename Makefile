@@ -38,8 +38,9 @@ book: $(INSTALLED) ## build both editions of the book
 grade: $(INSTALLED) ## grade the example class with nbgrader
 	$(BIN)/python tests/example_class/grade.py
 
-bench: $(INSTALLED) ## measure speed: plain, cropped and cached PixelCNN sampling (minutes)
+bench: $(INSTALLED) ## measure speed: PixelCNN sampling, grading a class (many minutes)
 	$(BIN)/python tests/benchmarks/pixelcnn_sampling.py
+	$(BIN)/python tests/benchmarks/grading.py
 
 clean: ## remove what was built, but not the installation
 	rm -rf _build .pytest_cache .ruff_cache

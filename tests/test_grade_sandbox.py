@@ -171,7 +171,7 @@ def test_time_is_limited_even_where_nothing_listens(kernel: Kernel) -> None:
     stubborn = """
 while True:
     try:
-        while True: pass
+        for _ in iter(int, 1): pass
     except KeyboardInterrupt:
         pass
 """
@@ -248,7 +248,6 @@ except OSError as error:
         ("import ctypes; ctypes.string_at(0)", "SIGSEGV"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
         ("import os, signal; os.killpg(0, signal.SIGKILL)", "SIGKILL"),
-        ("import os, signal; os.kill(-1, signal.SIGKILL)\nos._exit(0)", "."),
     ],
 )
 def test_a_kernel_that_ends_is_told(kernel: Kernel, code: str, why: str) -> None:

@@ -5,6 +5,7 @@ and nothing that it says is believed beyond being what was returned: see `wall`.
 """
 
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,10 +21,59 @@ _pending: dict[int, tuple[list[Tensor], list[Tensor]]] = {}  # graphs of calls, 
 _count = 0
 
 
-def install(descriptor: int) -> None:
-    """Take over the socket to the grader."""
+class OutputFlood(Exception):
+    """A cell has written far more than anybody will read."""
+
+
+def install(descriptor: int, shell: Any, output: int) -> None:
+    """Take over the socket to the grader, and keep the cells' output within what it reads.
+
+    A cell may write four times what is kept; then it gets an error, as it would from a full disk.
+    """
     global _channel
     _channel = socket.socket(fileno=descriptor)
+    most = 4 * output
+    written = [0]
+
+    def bounded(stream: Any) -> None:
+        own = stream.write
+
+        def write(text: str) -> int | None:
+            room = most - written[0]
+            written[0] += len(text)
+            if len(text) <= room:
+                return own(text)
+            own(text[: max(room, 0)])
+            raise OutputFlood(f"this cell has written more than {most:,} characters")
+
+        stream.write = write
+
+    def start(*_: Any) -> None:
+        written[0] = 0
+
+    def small(message: Any) -> Any:
+        data = message.get("content", {}).get("data", {})
+        written[0] += sum(len(str(v)) for v in data.values())
+        if written[0] > 8 * most or sum(len(str(v)) for v in data.values()) > most:
+            raise OutputFlood(f"this cell has shown more than {most:,} characters")
+        return message
+
+    bounded(sys.stdout)
+    bounded(sys.stderr)
+    shell.events.register("pre_run_cell", start)
+    shell.display_pub.register_hook(small)
+    shell.displayhook.write_format_data = _bounded_result(shell.displayhook, most)
+
+
+def _bounded_result(hook: Any, most: int) -> Callable[..., None]:
+    own = hook.write_format_data
+
+    def write(data: dict[str, Any], *more: Any) -> None:
+        if sum(len(str(v)) for v in data.values()) > most:
+            data = {"text/plain": str(data.get("text/plain", ""))[:1_000] + " …"}
+        own(data, *more)
+
+    return write
 
 
 def serve(namespace: dict[str, Any]) -> None:

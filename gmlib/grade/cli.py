@@ -59,7 +59,7 @@ def _check(given: Any) -> int:
 
     sandboxed = missing_box() is None
     if not sandboxed:
-        print(f"note: {missing_box()}; your notebook runs without a sandbox", file=sys.stderr)
+        print(f"{missing_box()} (your own notebook runs all the same)", file=sys.stderr)
     try:
         notebook = given.notebook or student.find(given.lab, Path.cwd())
         report = student.check(notebook, given.lab, given.release, sandboxed, verdict.Limits())

@@ -28,15 +28,15 @@ from typing import Any
 from jupyter_client.provisioning import KernelProvisionerBase
 
 import gmlib
-from gmlib.grade.warm import NOBODY
 
 INSTALL = "apt-get install bubblewrap"
 DISK = (
     256 << 20
 )  # bytes that the parent may write, or a submission where it has no place of its own
+FIRST_UID, UIDS = 1 << 20, 1 << 20  # of boxes, where the grader is root
 START_SECONDS = 120  # for the imports of a warm parent on a busy machine
 MODULES = (
-    "ipykernel.kernelapp ipykernel.ipkernel matplotlib.pyplot matplotlib_inline.backend_inline "
+    "ipykernel.kernelapp ipykernel.ipkernel matplotlib.pyplot matplotlib_inline.config "
     "numpy torch torch.distributions torch.nn.functional gmlib.check gmlib.data gmlib.plot "
     "gmlib.profile gmlib.records gmlib.scores gmlib.train gmlib.grade.agent"
 ).split()
@@ -158,6 +158,7 @@ class Parent:
             "processes": limits.processes,
             "disk": limits.disk,
             "file": limits.file,
+            "output": limits.output,
             "seconds": limits.total_seconds,
         }
         message = json.dumps({"start": order}).encode() + b"\n"
@@ -212,11 +213,13 @@ class Parent:
         self.folder = Path(tempfile.mkdtemp(prefix="box-", dir="/tmp"))
         self.inside = "/k" if self.sandboxed else str(self.folder)
         root = self.sandboxed and os.getuid() == 0
+        uid = FIRST_UID + uuid.uuid4().int % UIDS  # its own: processes are counted by user
         if root:
-            os.chown(self.folder, NOBODY, NOBODY)
+            os.chown(self.folder, uid, uid)
         ours, theirs = socket.socketpair()
         settings = {
             "root": root,
+            "uid": uid,
             "nested": self.nested,
             "limited": self.sandboxed,
             "modules": [*MODULES, *self.modules],
@@ -255,9 +258,11 @@ def _environment(sandboxed: bool) -> dict[str, str]:
     return kept | threads | {
         "HOME": home,
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "USER": "student",
         "LANG": "C.UTF-8",
         "GMLIB_PROFILE": os.environ.get("GMLIB_PROFILE", "test"),
         "GMLIB_RESULTS": f"{home}/results" if sandboxed else tempfile.gettempdir(),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "TQDM_DISABLE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONSAFEPATH": "1",

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 LINUX = sys.platform == "linux"
-NOBODY = 65534
 STUDENT = 1000
 LOOK = 0.05  # seconds between two looks at memory and processes
 MIB = 1 << 20
@@ -56,8 +55,8 @@ def main() -> None:
     if settings["root"]:
         _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
         os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        os.setresgid(*[settings["uid"]] * 3)
+        os.setresuid(*[settings["uid"]] * 3)
     if LINUX:
         _prctl(PR_SET_NO_NEW_PRIVS, 1)
         _prctl(PR_SET_DUMPABLE, 0)
@@ -93,7 +92,10 @@ def _one(control: socket.socket, settings: dict[str, Any]) -> bool:
     os.close(descriptors[0])
     said = _watch(control, reading, a)
     os.close(reading)
-    os.waitpid(a, 0)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(a, 0)
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
     control.sendall(json.dumps({"state": "ended", "why": said}).encode() + b"\n")
     return True
 
@@ -114,10 +116,10 @@ def _watch(control: socket.socket, reading: int, a: int) -> str:
                 os._exit(0)  # the grader has gone; the box goes with its first process
             init = int(heard.partition(b"\n")[0] or 0)
             kill = b"kill" in order
-            for pid in (init, a) if kill else (init,):
-                if pid:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL if kill else signal.SIGINT)
+            pid = init or a  # A ends when init and everything below it has ended
+            if kill or init:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL if kill else signal.SIGINT)
     return heard.partition(b"\n")[2].decode(errors="replace").strip()
 
 
@@ -245,7 +247,8 @@ def _kernel(
     application = IPKernelApp.instance()
     application.initialize(["-f", connection])
     os.unlink(connection)
-    agent_.install(agent)
+    application.shell.enable_matplotlib("inline")  # matplotlib was imported before there was a shell
+    agent_.install(agent, application.shell, order["output"])
     os.write(tell_ready, b"r")
     if os.read(go, 1) != b"g":
         os._exit(1)

@@ -5,6 +5,7 @@ gradebook and no path of the course.
 """
 
 import contextlib
+import ctypes
 import itertools
 import json
 import multiprocessing
@@ -190,7 +191,8 @@ class _Worker:
 
 def _serve(pipe: Connection, work: Work, arguments: tuple) -> None:
     """A worker's life: warm up, then bytes in and JSON out, until the pipe closes."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: with what forked it, and
+    threading.Thread(target=_end_with_parent, daemon=True).start()  # with what grades the class
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that grades the class
     if warm := getattr(work, "warm", None):
         with contextlib.suppress(Exception):  # the first submission meets it again, and tells

@@ -801,11 +801,11 @@ with check.part(points, "both networks learn", 1):
         check.load_state(model, start)
         for step in range(12):  # ever longer
             lowest = (sign * model.encode(x[:1])).min()
-            if lowest > 2:
+            if lowest > 12:
                 break
             pull = torch.full((1, 12), -1.0 * sign)
             check.descend(model.encode, model, x[:1], pull, lr=1e-5 * 4**step)
-        assert lowest > 2, f"a code can not learn to be {2 * sign}: is something after it?"
+        assert lowest > 12, f"a code can not learn to be {12 * sign}: is something after it?"
     for white in (False, True):
         check.load_state(model, start)
         sign, inside = (-1.0 if white else 1.0), True
@@ -815,11 +815,11 @@ with check.part(points, "both networks learn", 1):
             if inside and not white and distance.min() < 1e-3:
                 assert distance.min() > 0, "a pixel is cut off at 0; a sigmoid never is"
                 inside = False
-            if distance.max() < 0.1:
+            if distance.max() < 0.03:
                 break
             pull = torch.full((1, 1, 28, 28), sign)
             check.descend(model.decode, model, z[:1], pull, lr=1e-5 * 2**step)
-        assert distance.max() < 0.1, (
+        assert distance.max() < 0.03, (
             f"pixels can not all learn to be {'white' if white else 'black'}"
         )
 check.total(points)
@@ -1278,9 +1278,9 @@ def explained(codes: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     return solution, logits.detach() - codes @ solution
 
 
-def holds(gradients: dict[str, Tensor], wanted: Tensor) -> bool:
-    """Whether one of the gradients is `wanted`, in whatever shape, or `wanted` and few more."""
-    most, size = wanted.numel() + len(wanted), 1e-3 * wanted.abs().max()
+def holds(gradients: dict[str, Tensor], wanted: Tensor, most: int) -> bool:
+    """Whether one of the gradients is `wanted`, in whatever shape, or holds it among `most` numbers."""
+    size = 1e-3 * wanted.abs().max()
     small = [g.flatten() for g in gradients.values() if wanted.numel() <= g.numel() <= most]
     return any(((wanted.flatten()[:, None] - g).abs().amin(1) < size).all() for g in small)
 
@@ -1322,8 +1322,9 @@ with check.part(points, "all of it learns", 1):
         check.descend(model, model, x, normal(60, classes), lr=1e-3)
         codes, cotangent = body.encode(x).detach(), normal(60, classes) + normal(classes)
         learned = check.parameter_gradients(model, model, x, cotangent)
-        assert holds(learned, cotangent.T @ codes), "no parameter has the gradient of W"
-        assert holds(learned, cotangent.sum(0)), "no parameter has the gradient of b"
+        most = classes * (latents + 1)
+        assert holds(learned, cotangent.T @ codes, most), "no parameter has the gradient of W"
+        assert holds(learned, cotangent.sum(0), most), "no parameter has the gradient of b"
         check.descend(model, model, x, cotangent, lr=1e-3)
         spread = codes.std(0).mean()
         assert (body.encode(x) - codes).abs().max() > 1e-5 * spread, "the encoder does not learn"
@@ -1571,6 +1572,9 @@ with check.part(points, "the draws", 1):
             halves = (noise[:, : n // 2] * noise[:, n // 2 :]).mean(1)
             check.close(halves, torch.zeros(d), "both halves of the draws", atol=0.04)
             assert (sample_codes(*inputs, n) - z).abs().mean() > 0.1, "the noise must be new"
+            seed = int(torch.randint(2**31, (), generator=generator))
+            again = [(torch.manual_seed(seed), sample_codes(*inputs, 9))[1] for _ in range(2)]
+            assert torch.equal(*again), "torch's random numbers do not fix the draws"
     for n, d in ((3, 3), (1, 2), (2, 4)):  # all numbers of a batch, seen over many batches
         m, covariance = torch.ones(d), covariance_of(d).float()
         drawn = torch.stack([sample_codes(m, covariance, n) for _ in range(1_500)])

@@ -724,11 +724,11 @@ plot.curves(
 torch.manual_seed(SEED)
 plot.grid(
     visible(sample(G, noise(64))),
-    "Sixty-four samples of the DCGAN: tops, trousers, dresses, shoes and bags with crisp edges.",
+    "Sixty-four samples of the DCGAN: tops, dresses, trousers and shoes with hard edges, some torn.",
 )
 
 # %% [markdown]
-# The edges are crisp. The discriminator would notice a blurred one at once. In the quick profile
+# The edges are hard. The discriminator would notice a blurred one at once. In the quick profile
 # some of the samples are torn: a thousand steps are few.
 #
 # ## Measure: samples

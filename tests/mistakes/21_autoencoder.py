@@ -131,6 +131,9 @@ MISTAKES = {
         ("leaky ReLU of slope 0.2 on the code", "nn.Linear(256, latents),", "nn.Linear(256, latents), nn.LeakyReLU(0.2),"),
         ("ELU on the code", "nn.Linear(256, latents),", "nn.Linear(256, latents), nn.ELU(),"),
         ("softplus on the code", "nn.Linear(256, latents),", "nn.Linear(256, latents), nn.Softplus(),"),
+        ("tanh on the code, times ten", "return self.encoder(x)", "return 10 * self.encoder(x).tanh()"),
+        ("code clamped", "return self.encoder(x)", "return self.encoder(x).clamp(-5, 5)"),
+        ("pixels between 0.05 and 0.95", "return self.decoder(z)", "return 0.05 + 0.9 * self.decoder(z)"),
         ("softmax on the code", "nn.Linear(256, latents),", "nn.Linear(256, latents), nn.Softmax(1),"),
         ("layer norm on the code", "nn.Linear(256, latents),", "nn.Linear(256, latents), nn.LayerNorm(latents),"),
         ("code of length one", "return self.encoder(x)", "return F.normalize(self.encoder(x), dim=1)"),
@@ -309,6 +312,7 @@ MISTAKES = {
         ("one noise repeated", "mean + noise @", "mean + noise[:1].expand_as(noise) @"),
         ("one number for all dimensions", "mean + noise @", "mean + noise[:, :1].expand_as(noise) @"),
         ("the same codes at every call", "noise = torch.randn(n, len(mean), dtype=mean.dtype, device=mean.device)", "noise = torch.randn(n, len(mean), dtype=mean.dtype, generator=torch.Generator().manual_seed(0))"),
+        ("NumPy's random numbers", "noise = torch.randn(n, len(mean), dtype=mean.dtype, device=mean.device)", "noise = torch.tensor(__import__('numpy').random.randn(n, len(mean))).to(mean)"),
         ("noise of size one half", "mean + noise @", "mean + 0.5 * noise @"),
         ("covariance in place of its root", "noise @ root.T", "noise @ covariance"),
         ("root not transposed", "noise @ root.T", "noise @ root"),
@@ -753,6 +757,20 @@ class Classifier(nn.Module):
     def forward(self, x):
         codes = self.layers["body"].encode(x)
         return self.layers["head"](codes)
+""",
+        ),
+        (
+            "one matrix for W and b",
+            """
+class Classifier(nn.Module):
+    def __init__(self, autoencoder, latents, classes):
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.weight = nn.Parameter(torch.randn(latents + 1, classes) / latents**0.5)
+
+    def forward(self, x):
+        z = self.autoencoder.encode(x)
+        return torch.cat([z, torch.ones_like(z[:, :1])], dim=1) @ self.weight
 """,
         ),
         (
