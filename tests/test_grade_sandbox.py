@@ -152,7 +152,7 @@ print("left")
     first.close()
     first.box.kill()
     if not parent.closed:
-        assert left_over(parent) == 0
+        assert left_over(parent) == 1  # itself
     second = Kernel(parent.start(LIMITS))
     look = """
 import os, torch
@@ -264,7 +264,7 @@ def test_a_flood_of_output_is_stopped(kernel: Kernel) -> None:
         "print('x' * 2 * 10**8)",
     )
     for flood in floods:
-        outputs, _ = kernel.run(flood, 10, 50_000)
+        outputs, _ = kernel.run(flood, 30, 50_000)
         assert sum(len(str(o)) for o in outputs) < 400_000
         assert said(kernel, "1 + 1").endswith("{'text/plain': '2'}"), flood
 

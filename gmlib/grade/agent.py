@@ -206,7 +206,7 @@ def _check(request: dict[str, Any], arguments: list[Any], named: dict[str, Any])
 
 
 def _seed(request: dict[str, Any], arguments: list[Any], named: dict[str, Any]) -> None:
-    torch.manual_seed(arguments[0])
+    torch.random.manual_seed(arguments[0])
 
 
 def _get(request: dict[str, Any], arguments: list[Any], named: dict[str, Any]) -> Any:

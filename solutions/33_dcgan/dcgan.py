@@ -860,7 +860,7 @@ for off, label in GUIDELINES.items():
     print(f"off: {label:22s} Fréchet {found['fid_course']:7.1f}   IS {found['is_course']:.2f}")
 plot.images(
     off_rows,
-    "Samples of nine short trainings, each with another guideline switched off. Most rows hold "
+    "Samples of nine short trainings, each with another guideline switched off. Some rows hold "
     "vague clothes; with dense layers all samples are alike.",
 )
 
@@ -1065,9 +1065,10 @@ for name, f in describe.items():
 # The discriminator's features beat raw pixels clearly. Look at the third row before you credit
 # the training with all of that: the same network with random weights is good, too. Strided
 # convolutions and max-pooling alone make a description that does not mind small shifts. What
-# training adds is the difference between the last two rows. The paper reports 82.8 % on CIFAR-10
-# for features of a discriminator trained on ImageNet, beside 80.6 to 82.0 % for k-means features
-# with far more units; it has no row for random weights.
+# training adds is the difference between the last two rows, and after a short training it is
+# small. The paper reports 82.8 % on CIFAR-10 for features of a discriminator trained on
+# ImageNet, beside 80.6 to 82.0 % for k-means features with far more units; it has no row for
+# random weights.
 
 # %% [markdown]
 # ## 5 · What a feature looks for
@@ -1290,10 +1291,10 @@ plot.images(
 # %% [markdown]
 # Grey is zero, bright speaks for the feature if the pixel is brighter, dark if it is darker. The
 # paper shows features of a deep discriminator that see windows and beds. Ours has two stages and
-# sees $10\times10$ pixels: no feature can be larger than a part of an outline. The trained maps
-# want such parts: an edge here, a bar or a gap there, and their signals have the direction of
-# what the image shows. The random ones are just as sure of themselves, but their signals are
-# specks.
+# sees $10\times10$ pixels: no feature can be larger than a part of an outline. Many of the
+# trained maps want such parts, an edge here, a bar or a gap there, and their signals run in the
+# direction of what the image shows. The random ones are just as sure of themselves, but their
+# signals are specks.
 #
 # ## The faces
 #
