@@ -158,7 +158,8 @@ print("left")
 import os, torch
 print([f for f in ("/tmp", "/dev/shm", "/home/student", ".") if "left" in os.listdir(f)])
 print(torch.nn.functional.relu is None)
-print([n for n in os.listdir("/proc") if n.isdigit() and b"sleep" in open(f"/proc/{n}/cmdline", "rb").read()])
+numbers = [n for n in os.listdir("/proc") if n.isdigit()]
+print([n for n in numbers if b"sleep" in open(f"/proc/{n}/cmdline", "rb").read()])
 """
     assert said(second, look) == "[]\nFalse\n[]\n"
     second.close()
@@ -293,7 +294,9 @@ def test_jupyter_starts_kernels_in_a_box() -> None:
     factory = KernelProvisionerFactory.instance()
     old, factory.default_provisioner_name = factory.default_provisioner_name, "gmlib-box"
     try:
-        cell = nbformat.v4.new_code_cell("import os\nprint(os.getuid(), os.getcwd(), len(os.environ))")
+        cell = nbformat.v4.new_code_cell(
+            "import os\nprint(os.getuid(), os.getcwd(), len(os.environ))"
+        )
         slow = nbformat.v4.new_code_cell("while True: pass")
         notebook = nbformat.v4.new_notebook(cells=[cell, slow])
         client = NotebookClient(

@@ -173,7 +173,8 @@ class Liar(torch.Tensor):
 def square(x): return torch.zeros(3).as_subclass(Liar)""",
     "an agent that lies": """
 from gmlib.grade import agent, frames
-agent._answer = lambda request, buffers, namespace: ({"value": True, "points": 2.0, "tensors": []}, [])
+lie = {"value": True, "points": 2.0, "tensors": []}
+agent._answer = lambda request, buffers, namespace: (lie, [])
 def square(x): return x""",
     "an agent that sends pickles": """
 import pickle, struct, os
@@ -261,7 +262,7 @@ def square(x):
 
 
 def test_nothing_of_a_test_is_ever_inside() -> None:
-    snoop = f"""
+    snoop = """
 import gc, re
 def square(x):
     needle = ("the-hidden-" + "test-knows").encode()
@@ -276,7 +277,7 @@ def square(x):
                 data = memory.read(min(b - a, 1 << 26))
             except (OSError, ValueError, OverflowError): continue
             found += [data[m.start() : m.start() + 60] for m in re.finditer(needle, data)]
-    raise ValueError(f"found {{[f for f in found if b'-this' in f]}} {{sum(1 for _ in In)}}")
+    raise ValueError(f"found {[f for f in found if b'-this' in f]} {sum(1 for _ in In)}")
 """
     outcome = earned(snoop, NET, limits=LIMITS._replace(cell_seconds=60))
     assert "found [] " in outcome.words["square_test"]
@@ -290,7 +291,9 @@ def test_marks_of_the_submission_count_for_nothing() -> None:
             cell.metadata.nbgrader.points = 99
             cell.metadata.tags = ["skip-execution"]
             cell.outputs = [
-                nbformat.v4.new_output("execute_result", data={"text/plain": "99.0"}, execution_count=1)
+                nbformat.v4.new_output(
+                    "execute_result", data={"text/plain": "99.0"}, execution_count=1
+                )
             ]
     made.cells.append(marked("2.0", "bonus", 50.0))
     outcome = judge(made, LAB, LIMITS)

@@ -90,13 +90,16 @@ def liar(reply: Callable[[dict[str, Any]], bytes]) -> tuple[Wall, socket.socket]
 def message(header: Any, *buffers: bytes) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     sizes = [len(b) for b in buffers]
-    return struct.pack(f"<II{len(sizes)}Q", len(text), len(sizes), *sizes) + text + b"".join(buffers)
+    return (
+        struct.pack(f"<II{len(sizes)}Q", len(text), len(sizes), *sizes) + text + b"".join(buffers)
+    )
 
 
 def test_data_come_back_as_they_were(wall: Wall) -> None:
     echo = wall.handles(["echo"])["echo"]
     values = [
-        None, True, 3, -(2**60), 0.1, float("inf"), "ä\n", "\ud800", [1, [2.5]], (1, "a"), {"a": (1,)},
+        None, True, 3, -(2**60), 0.1, float("inf"), "ä\n", "\ud800", [1, [2.5]], (1, "a"),
+        {"a": (1,)},
         {1: 2}, {1, 2}, range(3), slice(1, None), ..., torch.float64, torch.Size([2, 3]), 1 + 2j,
     ]  # fmt: skip
     for value in values:
@@ -106,7 +109,9 @@ def test_data_come_back_as_they_were(wall: Wall) -> None:
         for shape in ((), (0,), (2, 3), (2, 0, 4)):
             tensor = (torch.randn(shape) * 9).to(dtype)
             found = echo(tensor)
-            assert torch.equal(found, tensor) and found.dtype == dtype and found.shape == tensor.shape
+            assert (
+                torch.equal(found, tensor) and found.dtype == dtype and found.shape == tensor.shape
+            )
     views = torch.randn(4, 6).T[1:4:2], torch.randn(3, 1).expand(3, 5), torch.randn(2).conj()
     for view in views:
         assert torch.equal(echo(view), view)
@@ -219,7 +224,9 @@ def test_seeds_reach_the_answers_and_say_nothing_of_the_inputs(wall: Wall) -> No
     (seed,) = asked[2]
     for guess in (seed, seed + 1, seed - 1):
         other = torch.Generator().manual_seed(guess)
-        assert not torch.equal(torch.randn(3, generator=made.clone_state()), torch.randn(3, generator=other))
+        assert not torch.equal(
+            torch.randn(3, generator=made.clone_state()), torch.randn(3, generator=other)
+        )
 
 
 GOOD = {"number": 1, "value": None, "tensors": []}

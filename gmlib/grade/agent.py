@@ -178,9 +178,7 @@ def _pull(request: dict[str, Any], arguments: list[Any], named: dict[str, Any]) 
     outputs, leaves = _pending[request["of"]]
     parameters = dict(module.named_parameters()) if module is not None else {}
     wanted = [*leaves, *parameters.values()]
-    found = torch.autograd.grad(
-        outputs, wanted, cotangents, allow_unused=True, retain_graph=True
-    )
+    found = torch.autograd.grad(outputs, wanted, cotangents, allow_unused=True, retain_graph=True)
     found = [torch.zeros_like(w) if g is None else g for w, g in zip(wanted, found, strict=True)]
     return found[: len(leaves)], dict(zip(parameters, found[len(leaves) :], strict=True))
 

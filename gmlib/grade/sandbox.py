@@ -148,7 +148,7 @@ class Parent:
         connection = {
             "transport": "ipc", "ip": str(self.folder / f"k{self.count}"), "key": uuid.uuid4().hex,
             "signature_scheme": "hmac-sha256", "kernel_name": "",
-            **{f"{c}_port": i + 1 for i, c in enumerate(("shell", "iopub", "stdin", "hb", "control"))},
+            **{f"{c}_port": i for i, c in enumerate("shell iopub stdin hb control".split(), 1)},
         }  # fmt: skip
         ours, theirs = socket.socketpair()
         order = {

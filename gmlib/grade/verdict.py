@@ -22,6 +22,7 @@ import time
 import types
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import nbformat
@@ -32,7 +33,7 @@ from gmlib import check
 from gmlib.grade import sandbox
 from gmlib.grade.kernel import Ended, Kernel
 from gmlib.grade.lab import Lab
-from gmlib.grade.wall import Check, Unreachable, Wall, seeds_cross
+from gmlib.grade.wall import Check, Wall, seeds_cross
 
 SERVE = "from gmlib.grade import agent as _agent; _agent.serve(get_ipython().user_ns)"
 RESTARTS = 4  # of a kernel that a submission has ended
@@ -123,9 +124,7 @@ def warm(lab: Lab, *, sandboxed: bool = True) -> sandbox.Parent:
 class _Judge:
     """The run of one submission."""
 
-    def __init__(
-        self, notebook: NotebookNode, lab: Lab, limits: Limits, sandboxed: bool
-    ) -> None:
+    def __init__(self, notebook: NotebookNode, lab: Lab, limits: Limits, sandboxed: bool) -> None:
         self.notebook, self.limits, self.sandboxed = copy.deepcopy(notebook), limits, sandboxed
         self.lab, self.tests = lab, _tests(lab)
         self.points = dict.fromkeys(self.tests.points, 0.0)
@@ -468,7 +467,7 @@ def _bounds(seconds: float) -> Iterator[None]:
     timer.start()
     old = resource.getrlimit(resource.RLIMIT_AS)
     if sys.platform == "linux":
-        pages = int(open("/proc/self/statm").read().split()[0])
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + TEST_MEMORY
         if old[0] == resource.RLIM_INFINITY or most < old[0]:
             resource.setrlimit(resource.RLIMIT_AS, (most, old[1]))

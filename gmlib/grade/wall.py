@@ -32,12 +32,13 @@ WORDS = 300  # characters of an error that are taken over
 
 # What a test asks of a tensor. A handle does not answer in its place: each of its answers could be
 # another, where those of one tensor have to fit together.
-OF_TENSORS = frozenset(
-    "T abs all allclose amax amin any argmax argmin argsort bool bincount clone cov cpu data detach "
-    "det diff dim double dtype equal exp flatten float gather grad half int isfinite isinf isnan "
-    "item log long max mean median min movedim mul ndim ne nonzero norm numel numpy permute pow "
-    "prod requires_grad reshape round shape sigmoid sign size softmax sort sqrt square squeeze std "
-    "sub sum tolist topk transpose type unbind unique unsqueeze var view".split()
+PROPERTIES = frozenset("T data dtype grad mT ndim requires_grad shape".split())
+METHODS = frozenset(
+    "abs all allclose amax amin any argmax argmin argsort bincount bool clone cov cpu detach diff "
+    "dim div double eq equal exp flatten float ge gather gt half int isfinite isinf isnan item le "
+    "log long lt max mean median min movedim mul ne nonzero norm numel numpy permute pow prod "
+    "reshape round sigmoid sign size softmax sort sqrt square squeeze std sub sum tolist topk "
+    "transpose type unbind unique unsqueeze var view".split()
 )
 
 
@@ -81,9 +82,12 @@ class Handle:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        if name in OF_TENSORS:
-            raise TypeError("expected a tensor; found something else")
-        return self._wall.ask("attribute", self, name=name)
+        if name in PROPERTIES:
+            self._refuse()
+        found = self._wall.ask("attribute", self, name=name)
+        if name in METHODS and isinstance(found, Handle):  # a number may well be called size
+            self._refuse()
+        return found
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("_"):

@@ -247,7 +247,9 @@ def _kernel(
     application = IPKernelApp.instance()
     application.initialize(["-f", connection])
     os.unlink(connection)
-    application.shell.enable_matplotlib("inline")  # matplotlib was imported before there was a shell
+    application.shell.enable_matplotlib(
+        "inline"
+    )  # matplotlib was imported before there was a shell
     agent_.install(agent, application.shell, order["output"])
     os.write(tell_ready, b"r")
     if os.read(go, 1) != b"g":

@@ -1330,7 +1330,7 @@ with check.part(points, "all of it learns", 1):
         assert (body.encode(x) - codes).abs().max() > 1e-5 * spread, "the encoder does not learn"
         names = check.parameter_gradients(body.encode, body, x, normal(60, latents))
         parts = sum(bool(g.any()) for g in names.values())
-        assert sum(bool(g.any()) for g in learned.values()) >= parts + 2, "a part does not learn"
+        assert sum(bool(g.any()) for g in learned.values()) >= parts + 1, "a part does not learn"
         other = Classifier(ConvAutoencoder(latents), latents, classes)
         check.load_state(other, check.state(model))
         check.evaluate(other)

@@ -313,7 +313,7 @@ def objects_that_act_when_freed(book: Book) -> None:
     )
 
 
-@attack()
+@attack(says="(?i)ended|stopped")
 def asks_the_kernel_to_stop(book: Book) -> None:
     """Sends replies and results of its own, and a shutdown request as a client would."""
     book.add(
