@@ -33,9 +33,10 @@ from gmlib import check
 from gmlib.grade import sandbox
 from gmlib.grade.kernel import Ended, Kernel
 from gmlib.grade.lab import Lab
-from gmlib.grade.wall import Check, Wall, seeds_cross
+from gmlib.grade.wall import AnswerError, Check, Wall, seeds_cross
 
 SERVE = "from gmlib.grade import agent as _agent; _agent.serve(get_ipython().user_ns)"
+LISTEN = 20.0  # seconds that a kernel which has nothing to do may take to answer
 RESTARTS = 4  # of a kernel that a submission has ended
 OUTPUT_CELLS = 8  # a notebook may show as much as so many cells
 TEST_MEMORY = 4 << 30  # bytes that a test may take beyond what this process has
@@ -131,7 +132,7 @@ class _Judge:
         self.words: dict[str, str] = {}
         self.flags: list[str] = []
         self.left_out: set[int] = set()
-        self.restarts = 0
+        self.restarts, self.careful = 0, False
         self.output_left = OUTPUT_CELLS * limits.output
         self.box: sandbox.Box | None = None
         self.kernel: Kernel | None = None
@@ -239,7 +240,22 @@ class _Judge:
                 return False
             if stopped:
                 self.left_out.add(i)
+            if self.careful and not self._listens():
+                self._flag(f"cell {i + 1} cut the kernel off")
+                self.left_out.add(i)
+                return False
+            if self.careful:
+                self.wall.end()
         return True
+
+    def _listens(self) -> bool:
+        """Have the kernel listen for calls; False where a cell has seen to it that it does not."""
+        self.wall.begin(LISTEN)
+        try:
+            self.kernel.start(SERVE)
+            return self.wall.ask("get", 1) == 1
+        except (AnswerError, Ended):
+            return False
 
     def _stop(self) -> None:
         if self.kernel is not None:
@@ -258,15 +274,21 @@ class _Judge:
         if grade_id not in self.tests.points:
             return  # no test of this lab: worth nothing
         problem = self._ready(i)
+        if not problem and not self._listens():
+            self.careful = True
+            self._stop()
+            problem = self._ready(i)
+            if not problem and not self._listens():
+                problem = "The notebook's kernel no longer answers."
         if problem:
+            self._flag(f"{grade_id}: not run")
             self.words[grade_id] = problem
             cell.outputs = [_error("NotRun", problem)]
             return
         left = min(self.limits.cell_seconds, self.end - time.monotonic())
         before = time.monotonic()
         wall, most = self.wall, self.tests.points[grade_id]
-        self.kernel.start(SERVE)
-        wall.begin(left)
+        wall.begin(max(left, 0.0))
         found = self.tests.run(grade_id, wall, left)
         wall.end()
         self.cell_seconds += time.monotonic() - before

@@ -224,6 +224,7 @@ def _kernel(
         with contextlib.suppress(OSError):
             os.close(descriptor)
     if LINUX:
+        _prctl(PR_SET_DUMPABLE, 1)  # `init` reads how much memory it shares
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")
     if settings["limited"]:

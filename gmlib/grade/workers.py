@@ -226,6 +226,9 @@ class Cluster:
             ) from error
         self.work, self.arguments = work, (lab, limits, sandboxed)
 
+    def end(self) -> None:
+        self.client.close()
+
     def results(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result]]:
         """Each task with its result, in the order in which they are done."""
         from distributed import as_completed
