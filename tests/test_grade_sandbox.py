@@ -3,6 +3,8 @@
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,18 +50,13 @@ def said(kernel: Kernel, code: str, seconds: float = 20) -> str:
     return "".join(texts) + stopped
 
 
-def left_over(parent: sandbox.Parent) -> int:
-    """Processes below the parent's box."""
-    todo, found = [parent.process.pid], 0
-    while todo:
-        pid = todo.pop()
-        try:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        except OSError:
-            continue
-        todo += map(int, children)
-        found += len(children)
-    return found
+def below(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [p for child in map(int, text.split()) for p in (child, *below(child))]
 
 
 def test_cells_behave_as_in_a_notebook(kernel: Kernel) -> None:
@@ -152,7 +149,7 @@ print("left")
     first.close()
     first.box.kill()
     if not parent.closed:
-        assert left_over(parent) == 1  # itself
+        assert len(below(parent.process.pid)) == 1  # the parent itself, in its box
     second = Kernel(parent.start(LIMITS))
     look = """
 import os, torch
@@ -284,6 +281,33 @@ def test_without_a_box_cells_run_and_are_ended(tmp_path: Path) -> None:
     kernel.box.kill()
     made.close()
     assert made.process.poll() is not None
+
+
+@pytest.mark.parametrize("sandboxed", [True, False])
+def test_nothing_outlives_a_grader_that_is_killed(sandboxed: bool, tmp_path: Path) -> None:
+    code = f"""
+import os, time
+from gmlib.grade import sandbox, verdict
+from gmlib.grade.kernel import Kernel
+parent = sandbox.Parent(sandboxed={sandboxed})
+if os.fork() == 0:  # holds the same sockets
+    time.sleep(60)
+    os._exit(0)
+kernel = Kernel(parent.start(verdict.Limits()))
+print(parent.process.pid, parent.folder, flush=True)
+kernel.run("while True: pass", 60, 1_000)
+"""
+    grader = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    pid, folder = grader.stdout.readline().split()
+    pids = [int(pid), *below(int(pid))]
+    assert len(pids) >= 4
+    grader.kill()
+    grader.wait()
+    end = time.monotonic() + 10
+    while left := [p for p in pids if Path(f"/proc/{p}/exe").exists()]:
+        assert time.monotonic() < end, f"{len(left)} processes have outlived their grader"
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_jupyter_starts_kernels_in_a_box() -> None:

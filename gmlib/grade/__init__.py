@@ -1,7 +1,8 @@
 """The classroom: grade a class safely, with one command.
 
-- `sandbox`: a box for each submission, in which its code can do no harm.
-- `wall`, `agent`: what crosses between a hidden test, outside, and the answers, inside.
+- `sandbox`, `warm`: a box for each submission, in which its code can do no harm.
+- `kernel`: runs cells in a box, and believes nothing that it reads.
+- `wall`, `agent`, `frames`: what crosses between a hidden test, outside, and the answers, inside.
 - `verdict`: one repaired notebook in, points and words out.
 - `intake`: from an untrusted file to a repaired notebook.
 - `classroom`, `report`, `cli`: a whole class, its results, the command.

@@ -32,7 +32,7 @@ LINUX = sys.platform == "linux"
 STUDENT = 1000
 LOOK = 0.05  # seconds between two looks at memory and processes
 MIB = 1 << 20
-SEE_ONLY = {"home": "/home/student", "tmp": "/tmp", "shm": "/dev/shm"}
+WRITABLE = {"home": "/home/student", "tmp": "/tmp", "shm": "/dev/shm"}
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
@@ -58,6 +58,7 @@ def main() -> None:
         os.setresgid(*[settings["uid"]] * 3)
         os.setresuid(*[settings["uid"]] * 3)
     if LINUX:
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of user has cleared bwrap's own
         _prctl(PR_SET_NO_NEW_PRIVS, 1)
         _prctl(PR_SET_DUMPABLE, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -127,6 +128,8 @@ def _enclose(order: dict[str, Any], settings: dict[str, Any], agent: int, report
     """A: makes the namespaces, then only waits for `init`."""
     code = 1
     try:
+        if LINUX:
+            _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         nested = settings["nested"]
         if nested:
             uid, gid = os.getuid(), os.getgid()
@@ -199,7 +202,7 @@ def _mounts(disk: int) -> None:
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
     _mount("proc", "/proc", "proc", plain | MS_NOEXEC)
     _mount("tmpfs", "/box", "tmpfs", plain, f"size={disk},nr_inodes=20000,mode=755")
-    for name, place in SEE_ONLY.items():
+    for name, place in WRITABLE.items():
         os.mkdir(f"/box/{name}")
         _mount(f"/box/{name}", place, None, MS_BIND)
     with contextlib.suppress(OSError):
@@ -224,6 +227,7 @@ def _kernel(
         with contextlib.suppress(OSError):
             os.close(descriptor)
     if LINUX:
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         _prctl(PR_SET_DUMPABLE, 1)  # `init` reads how much memory it shares
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")

@@ -1566,7 +1566,7 @@ def play(rules: Rules) -> Outcome:
 # %% tags=["skip-execution"]
 outcomes = {name: play(rules) for name, rules in GAMES.items()}
 for name, outcome in outcomes.items():
-    print(f"{name:14s} {outcome.seconds:5.1f} s, Fréchet distance {outcome.distances[-1]:6.1f}")
+    print(f"{name:14s} Fréchet distance {outcome.distances[-1]:6.1f}")
 
 # %% tags=["skip-execution"]
 torch.manual_seed(SEED)
