@@ -9,6 +9,7 @@ in a fresh namespace; elsewhere each submission has a new box, which starts more
 import asyncio
 import atexit
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -30,9 +31,8 @@ from jupyter_client.provisioning import KernelProvisionerBase
 import gmlib
 
 INSTALL = "apt-get install bubblewrap"
-DISK = (
-    256 << 20
-)  # bytes that the parent may write, or a submission where it has no place of its own
+ALIVE = "alive"  # a file that is locked as long as the grader lives
+DISK = 256 << 20  # bytes that the parent may write, or a submission with no place of its own
 FIRST_UID, UIDS = 1 << 20, 1 << 20  # of boxes, where the grader is root
 START_SECONDS = 300  # for the imports of a warm parent on a busy machine
 MODULES = (
@@ -142,7 +142,7 @@ class Parent:
         return box
 
     def _start(self, limits: Any, environment: dict[str, str]) -> Box:
-        for path in self.folder.iterdir():
+        for path in self.folder.glob("k*"):
             path.unlink()
         self.count += 1
         connection = {
@@ -203,6 +203,7 @@ class Parent:
             return
         self.closed = True
         self.control.close()
+        self.alive.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -213,9 +214,12 @@ class Parent:
         self.folder = Path(tempfile.mkdtemp(prefix="box-", dir="/tmp"))
         self.inside = "/k" if self.sandboxed else str(self.folder)
         root = self.sandboxed and os.getuid() == 0
+        self.alive = open(self.folder / ALIVE, "w")  # noqa: SIM115 (until `close`)
+        fcntl.lockf(self.alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
         uid = FIRST_UID + uuid.uuid4().int % UIDS  # its own: processes are counted by user
         if root:
             os.chown(self.folder, uid, uid)
+            os.chown(self.folder / ALIVE, uid, uid)
         ours, theirs = socket.socketpair()
         settings = {
             "root": root,

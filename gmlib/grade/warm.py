@@ -13,6 +13,7 @@ parent and finds nothing of another submission.
 
 import contextlib
 import ctypes
+import fcntl
 import gc
 import importlib
 import json
@@ -62,6 +63,8 @@ def main() -> None:
         _prctl(PR_SET_NO_NEW_PRIVS, 1)
         _prctl(PR_SET_DUMPABLE, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    global _alive
+    _alive = os.open(f"{settings['folder']}/alive", os.O_RDWR)
     control = socket.socket(fileno=settings["control"])
     for name in settings["modules"]:
         try:
@@ -75,8 +78,26 @@ def main() -> None:
         pass
 
 
+_alive = -1
+
+
+def _wait(descriptors: list[Any]) -> list[Any]:
+    """Which of them can be read. Ends this process, and its box, when the grader has died.
+
+    The grader holds a lock, which goes with it, while its sockets may live on in its children.
+    """
+    while True:
+        ready = select.select(descriptors, [], [], 0.5)[0]
+        with contextlib.suppress(OSError):
+            fcntl.lockf(_alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os._exit(0)
+        if ready:
+            return ready
+
+
 def _one(control: socket.socket, settings: dict[str, Any]) -> bool:
     """Wait for an order, serve one submission to its end; False when the grader has gone."""
+    _wait([control])
     data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
     if not data:
         return False
@@ -105,7 +126,7 @@ def _watch(control: socket.socket, reading: int, a: int) -> str:
     """Until the submission's processes are gone: hand on an order to kill. Says why it ended."""
     heard = b""
     while True:
-        ready = select.select([control, reading], [], [])[0]
+        ready = _wait([control, reading])
         if reading in ready:
             data = os.read(reading, 1 << 12)
             if not data:
