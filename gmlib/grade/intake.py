@@ -100,7 +100,7 @@ def _open(name: str, flags: int, folder: int) -> int:
     try:
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     except OSError as error:
-        said = f"{name} can't be opened: {error.strerror}"
+        said = f"the file {name} can't be opened: {error.strerror}"
         with suppress(OSError):
             os.readlink(name, dir_fd=folder)
             said = f"{name} is a link to another place, not a file"
