@@ -90,10 +90,8 @@ def optimiser(module: Any, lr: float) -> torch.optim.Optimizer:
 
 def gradients(module: Any) -> dict[str, Tensor]:
     """Copies of the gradients that a module's parameters hold; zero where there is none."""
-    return {
-        name: torch.zeros_like(p) if p.grad is None else p.grad.detach().clone()
-        for name, p in module.named_parameters()
-    }
+    named = module.named_parameters()
+    return {n: torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for n, p in named}
 
 
 def set_gradients(module: Any, values: Mapping[str, Tensor]) -> None:

@@ -20,15 +20,10 @@ from torch import Tensor
 
 PAPER = "#ffffff"
 STYLE = {
-    "figure.facecolor": PAPER,
-    "figure.dpi": 144,
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "image.cmap": "gray",
-}
+    "figure.facecolor": PAPER, "figure.dpi": 144, "font.size": 9, "image.cmap": "gray",
+    "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": "#e4e4e4",
+}  # fmt: skip
 # Okabe and Ito's colours, told apart by most colour-blind readers, and two more for ten classes.
 COLOURS = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9",
@@ -83,10 +78,8 @@ def images(rows: Mapping[str, Tensor], alt: str, *, scale: float = 0.5) -> None:
             not written.
         scale: the height of one image in inches.
     """
-    pictures, shapes = (
-        [_to_array(x) for x in rows.values()],
-        [tuple(x.shape) for x in rows.values()],
-    )
+    pictures = [_to_array(x) for x in rows.values()]
+    shapes = [tuple(x.shape) for x in rows.values()]
     if len({shape[2:] for shape in shapes}) != 1:
         raise ValueError(f"expected images of one height and width; got {shapes}")
     columns = max(map(len, rows.values()))
@@ -115,14 +108,9 @@ def _sheet(
 
 
 def curves(
-    values: Mapping[str, Sequence[float]],
-    alt: str,
-    *,
-    ylabel: str,
-    xlabel: str = "step",
-    smooth: int = 1,
-    apart: bool = False,
-) -> None:
+    values: Mapping[str, Sequence[float]], alt: str, *, ylabel: str, xlabel: str = "step",
+    smooth: int = 1, apart: bool = False,
+) -> None:  # fmt: skip
     """Lines over the steps, each the mean over a window of `smooth` values.
 
     With `apart`, each line has axes of its own: for quantities of unlike size.

@@ -190,8 +190,7 @@ def to_pixels(x: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
 
 
 def _chunks(pixels: Tensor) -> Iterator[Tensor]:
-    for chunk in pixels.split(CHUNK):
-        yield chunk.to(profile.device())
+    return (chunk.to(profile.device()) for chunk in pixels.split(CHUNK))
 
 
 def _checked(name: str, pixels: Tensor, features: str, least: int = MIN_SAMPLES) -> Tensor:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -328,7 +329,9 @@ def test_jupyter_starts_kernels_in_a_box() -> None:
             interrupt_on_timeout=True, error_on_timeout={
                 "ename": "Timeout", "evalue": "", "traceback": []},
         )  # fmt: skip
-        asyncio.run(client.async_execute())
+        # In a thread: a browser that another file has opened keeps a loop in this one.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, client.async_execute()).result()
     finally:
         factory.default_provisioner_name = old
     assert "/home/student/work" in notebook.cells[0].outputs[0].text
