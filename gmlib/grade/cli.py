@@ -97,7 +97,7 @@ def _grade(given: Any) -> int:
     waiting = sum(row.so_far is not None and row.total is None for row in rows)
     if waiting:
         print(
-            f"totals that are empty in canvas.csv and moodle.csv: {waiting}, since a person has yet to "
+            f"totals left empty in canvas.csv and moodle.csv: {waiting}, since a person has yet to "
             "read a part of them (in formgrader); then run this again"
         )
     return 0
