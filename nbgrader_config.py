@@ -5,6 +5,8 @@ import os
 from nbgrader.preprocessors import ClearHiddenTests, NbGraderPreprocessor
 from nbgrader.utils import is_grade
 
+from gmlib.grade.report import set_feedback
+
 
 class KeepMessages(NbGraderPreprocessor):
     """Of a failed hidden test, keep what it says and drop the traceback, which quotes it."""
@@ -43,3 +45,4 @@ c.GenerateFeedback.preprocessors = [
     KeepMessages,
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
+set_feedback(c)  # and runs nothing of what others wrote

@@ -75,8 +75,9 @@ def load(name: str, split: str = "train", count: int | None = None) -> Images:
     return images._replace(pixels=images.pixels.to(device), labels=images.labels.to(device))
 
 
+@lru_cache
 def asset(name: str) -> dict[str, np.ndarray]:
-    """The arrays of a file that ships with gmlib.
+    """The arrays of a file that ships with gmlib, read once: do not change them.
 
     Raises:
         RuntimeError: the file is missing or damaged.
@@ -108,7 +109,7 @@ def _shipped(name: str, split: str) -> Images:
             pixels = np.concatenate([arrays["line"], arrays["colour"]], axis=1)
             labels = arrays["group"]
         pixels, labels = pixels[chosen], labels[chosen]
-    return Images(torch.from_numpy(pixels), torch.from_numpy(labels).long(), classes)
+    return Images(torch.tensor(pixels), torch.tensor(labels).long(), classes)
 
 
 @lru_cache

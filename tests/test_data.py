@@ -126,7 +126,9 @@ def test_a_damaged_shipped_file_is_named_with_the_way_out(damage, tmp_path, monk
     path = tmp_path / "faces.npz"
     shutil.copy(data.ASSETS / "faces.npz", path)
     monkeypatch.setattr(data, "ASSETS", tmp_path)
+    data.asset.cache_clear()
     assert len(data.load("faces").pixels) == 3_600
+    data.asset.cache_clear()
     whole = path.read_bytes()
     if damage == "missing":
         path.unlink()
@@ -143,6 +145,7 @@ def test_a_shipped_file_with_a_flipped_byte_is_noticed(tmp_path, monkeypatch):
     whole[len(whole) // 2] ^= 1
     (tmp_path / "faces.npz").write_bytes(whole)
     monkeypatch.setattr(data, "ASSETS", tmp_path)
+    data.asset.cache_clear()
     with pytest.raises(RuntimeError, match="can not be read"):
         data.load("faces")
 

@@ -22,7 +22,8 @@ MEMORY = 2 << 30  # bytes that what a kernel sends may take here
 OUTPUTS = 2_000  # of one cell
 FLOOD = 32  # times the cap on output: then the cell is stopped
 GRACE = 3.0  # seconds that a cell has to stop when it is told to
-LAST = 2.0  # seconds that are waited for the last outputs of a cell that is through
+DRAIN = 10.0  # and one that has written more than is read
+LAST = 3.0  # seconds that are waited for the last outputs of a cell that is through
 KINDS = ("text/plain text/html text/markdown text/latex image/png image/jpeg image/svg+xml").split()
 
 
@@ -38,12 +39,13 @@ class Kernel:
         self.session = Session(key=box.connection["key"].encode())
         self.context = zmq.Context.instance()
         self.memory = _memory()
+        self.poller = zmq.Poller()
         self.shell = self._socket(zmq.DEALER, 1)
+        self._listen()
+
+    def _listen(self) -> None:
         self.iopub = self._socket(zmq.SUB, 2)
         self.iopub.setsockopt(zmq.SUBSCRIBE, b"")
-        self.poller = zmq.Poller()
-        for socket in (self.shell, self.iopub):
-            self.poller.register(socket, zmq.POLLIN)
         self._greet()
 
     def _socket(self, kind: int, port: int) -> zmq.Socket:
@@ -52,6 +54,7 @@ class Kernel:
         socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES)
         socket.setsockopt(zmq.RCVHWM, MESSAGES)
         socket.connect(f"ipc://{self.box.connection['ip']}-{port}")
+        self.poller.register(socket, zmq.POLLIN)
         return socket
 
     def _greet(self) -> None:
@@ -71,6 +74,9 @@ class Kernel:
     def run(self, code: str, seconds: float, output_bytes: int) -> tuple[list[NotebookNode], str]:
         """Run one cell. Returns its outputs, and why it was stopped, or nothing.
 
+        Args:
+            seconds: as `sandbox.Box.time` counts them.
+
         Raises:
             Ended: the kernel ended while it ran. Its outputs are in `outputs`.
         """
@@ -79,7 +85,7 @@ class Kernel:
         self._drain(self.iopub), self._drain(self.shell)
         me = self._send(self.shell, "execute_request", content)
         self.outputs = outputs = Outputs(output_bytes)
-        deadline, stopped = time.monotonic() + seconds, ""
+        start, deadline, stopped = self.box.time(), seconds, ""
         replied = idle = False
         while not (replied and idle):
             self.poller.poll(100)
@@ -89,17 +95,22 @@ class Kernel:
                     idle = idle or (kind == "status" and body.get("execution_state") == "idle")
                     outputs.take(kind, body)
             for frames in self._drain(self.shell):
-                kind, parent, _ = _read(frames)
+                kind, parent, body = _read(frames)
                 if parent == me and kind == "execute_reply" and not replied:
-                    replied, last = True, time.monotonic() + LAST
+                    if _exits(body):
+                        raise Ended("it was told to exit")
+                    replied, last = True, self.box.time() - start + LAST
             self._alive()
-            now = time.monotonic()
+            now = self.box.time() - start
             flooded = outputs.seen > FLOOD * output_bytes
-            if replied and now > last:
-                break  # what it still has to publish is lost
+            if replied and now > last:  # a message too large ended the connection: its rest is lost
+                outputs.cut = True
+                self._hang_up(self.iopub)
+                self._listen()
+                break
             if not stopped and (now > deadline or flooded):
                 stopped = "too much output" if flooded else f"took longer than {seconds:.0f} s"
-                deadline = now + GRACE
+                deadline = now + (DRAIN if flooded else GRACE)
                 self.box.interrupt()
             elif stopped and not replied and now > deadline:
                 raise Ended(stopped)
@@ -122,7 +133,11 @@ class Kernel:
 
     def close(self) -> None:
         for socket in (self.shell, self.iopub):
-            socket.close()
+            self._hang_up(socket)
+
+    def _hang_up(self, socket: zmq.Socket) -> None:
+        self.poller.unregister(socket)
+        socket.close()
 
     def _alive(self) -> None:
         if _memory() > self.memory + MEMORY:
@@ -204,6 +219,13 @@ def _read(frames: list[bytes]) -> tuple[str, str, dict[str, Any]]:
         return "", "", {}
     good = isinstance(kind, str) and isinstance(me, str) and isinstance(content, dict)
     return (kind, me, content) if good else ("", "", {})
+
+
+def _exits(reply: dict[str, Any]) -> bool:
+    """Whether the kernel ends after this reply, by `exit` or `quit()` in the cell."""
+    payload = reply.get("payload")
+    payload = payload if isinstance(payload, list) else []
+    return any(isinstance(p, dict) and p.get("source") == "ask_exit" for p in payload)
 
 
 def _texts(body: dict[str, Any]) -> list[str]:

@@ -496,6 +496,8 @@ def set_feedback(config: Any) -> None:
     from nbgrader.preprocessors import ClearHiddenTests
 
     given = list(config.GenerateFeedback.get("preprocessors", []))
+    if Harmless in given:
+        return
     names = [p if isinstance(p, str) else p.__name__ for p in given]
     if not any(name.endswith("GetGrades") for name in names):
         given.insert(0, "nbgrader.preprocessors.GetGrades")

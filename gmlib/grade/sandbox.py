@@ -17,6 +17,7 @@ import shutil
 import signal
 import site
 import socket
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -24,7 +25,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from jupyter_client.provisioning import KernelProvisionerBase
 
@@ -35,6 +36,7 @@ ALIVE = "alive"  # a file that is locked as long as the grader lives
 DISK = 256 << 20  # bytes that the parent may write, or a submission with no place of its own
 FIRST_UID, UIDS = 1 << 20, 1 << 20  # of boxes, where the grader is root
 START_SECONDS = 300  # for the imports of a warm parent on a busy machine
+PATIENCE = 3  # a limit in seconds lasts so many times as long, where others keep the machine busy
 MODULES = (
     "ipykernel.kernelapp ipykernel.ipkernel matplotlib.pyplot matplotlib_inline.config "
     "numpy torch torch.distributions torch.nn.functional gmlib.check gmlib.data gmlib.plot "
@@ -68,11 +70,29 @@ class Box:
         parent: whose child the kernel is.
         connection: of the kernel, as in a connection file.
         channel: the socket to the agent inside.
+        clock: a file in which the box writes how long its kernel waited for a processor, and how
+            many processes there are.
     """
 
-    def __init__(self, parent: "Parent", connection: dict[str, Any], channel: socket.socket):
+    def __init__(
+        self, parent: "Parent", connection: dict[str, Any], channel: socket.socket, clock: IO[bytes]
+    ) -> None:
         self.parent, self.connection, self.channel = parent, connection, channel
+        self.clock, self.started = clock, time.monotonic()
         self._why = ""
+
+    def time(self) -> float:
+        """Seconds since it was started that count: not those in which the kernel waited for a
+        processor, so that what others do on this machine costs nobody points."""
+        passed = time.monotonic() - self.started
+        return max(passed - self._seen()[0], passed / PATIENCE)
+
+    def processes(self) -> int:
+        """How many there are in it now."""
+        return int(self._seen()[1])
+
+    def _seen(self) -> tuple[float, float]:
+        return struct.unpack("dd", os.pread(self.clock.fileno(), 16, 0))
 
     def ended(self, wait: float = 0.0) -> str:
         """Why the kernel has ended, or nothing while it runs; waits up to so many seconds."""
@@ -103,14 +123,17 @@ class Parent:
 
     Args:
         modules: to import ahead, besides the usual ones.
+        assets: to read ahead, by `gmlib.data.asset`.
         sandboxed: False runs it with no box and no limits: for code that one trusts.
 
     Raises:
         Unavailable: there is no box to be had.
     """
 
-    def __init__(self, modules: tuple[str, ...] = (), *, sandboxed: bool = True) -> None:
-        self.sandboxed, self.modules = sandboxed, modules
+    def __init__(
+        self, modules: tuple[str, ...] = (), assets: tuple[str, ...] = (), *, sandboxed: bool = True
+    ) -> None:
+        self.sandboxed, self.modules, self.assets = sandboxed, modules, assets
         self.nested, self.proven = sandboxed, False
         self.owner = os.getpid()
         self.busy, self.closed, self.count = False, True, 0
@@ -162,9 +185,11 @@ class Parent:
             "seconds": limits.total_seconds,
         }
         message = json.dumps({"start": order}).encode() + b"\n"
-        socket.send_fds(self.control, [message], [theirs.fileno()])
+        clock = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (until the box goes)
+        clock.write(struct.pack("dd", 0.0, 0.0))
+        socket.send_fds(self.control, [message], [theirs.fileno(), clock.fileno()])
         theirs.close()
-        box = Box(self, connection, ours)
+        box = Box(self, connection, ours, clock)
         self.busy = True
         last = self.folder / f"k{self.count}-5"
         end = time.monotonic() + START_SECONDS
@@ -210,6 +235,7 @@ class Parent:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _open(self) -> None:
+        _sweep()
         # Short, since the names of sockets may have 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="box-", dir="/tmp"))
         self.inside = "/k" if self.sandboxed else str(self.folder)
@@ -227,6 +253,7 @@ class Parent:
             "nested": self.nested,
             "limited": self.sandboxed,
             "modules": [*MODULES, *self.modules],
+            "assets": self.assets,
             "folder": self.inside,
             "control": theirs.fileno(),
             "home": "/home/student" if self.sandboxed else str(self.folder / "home"),
@@ -249,6 +276,14 @@ class Parent:
                 lines = said.read().decode(errors="replace").strip().splitlines()[-1:]
                 raise Unavailable(f"no box could be made: {' '.join(lines) or 'no reason given'}")
         self.busy = False
+
+
+def _sweep() -> None:
+    """Remove the folders of graders that were killed."""
+    for folder in Path("/tmp").glob("box-*"):
+        with contextlib.suppress(OSError), open(folder / ALIVE, "r+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _environment(sandboxed: bool) -> dict[str, str]:

@@ -15,12 +15,15 @@ from nbformat import NotebookNode
 from gmlib.grade import intake
 from gmlib.grade.lab import Lab
 
+GOOD = ("holds", "written")
+STUB = "*Write your answer here.*"  # nbgrader_config.py's
+
 
 class Verdict(NamedTuple):
     """What the visible check of one exercise said. `why` is in words."""
 
     exercise: str
-    state: str  # holds, fails, or not written
+    state: str  # holds, fails, not written, or written: what a person has to read
     why: str
 
 
@@ -100,7 +103,7 @@ class Report(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        return bool(self.verdicts) and all(v.state == "holds" for v in self.verdicts)
+        return bool(self.verdicts) and all(v.state in GOOD for v in self.verdicts)
 
     def text(self) -> str:
         """What is printed."""
@@ -109,7 +112,7 @@ class Report(NamedTuple):
             f"{v.exercise.ljust(width)}  {v.state}" + (f": {v.why}" if v.why else "")
             for v in self.verdicts
         ]
-        counts = sum(v.state == "holds" for v in self.verdicts)
+        counts = sum(v.state in GOOD for v in self.verdicts)
         lines.append(
             f"\n{counts} of {len(self.verdicts)} exercises hold in all that their checks look at"
         )
@@ -127,8 +130,9 @@ def verdicts(ran: NotebookNode, release: NotebookNode | None) -> list[Verdict]:
         if intake.is_answer(cell):
             answer = cell if cell.cell_type == "code" else None
             if answer is None:
-                written = cell.source.strip() and not intake.same(cell.source, given.get(name, ""))
-                found.append(_words(name, bool(written)))
+                stubs = ("", STUB, given.get(name, ""))
+                written = not any(intake.same(cell.source, stub) for stub in stubs)
+                found.append(_words(name, written))
         elif answer is not None and marks.get("locked") and not marks.get("grade"):
             found.append(_judged(answer, cell, given))
             answer = None
@@ -136,9 +140,11 @@ def verdicts(ran: NotebookNode, release: NotebookNode | None) -> list[Verdict]:
 
 
 def _words(name: str, written: bool) -> Verdict:
-    return Verdict(
-        name, "holds" if written else "not written", "read by a person" if written else ""
-    )
+    return Verdict(name, "written", "a person reads it") if written else unwritten(name)
+
+
+def unwritten(name: str) -> Verdict:
+    return Verdict(name, "not written", "")
 
 
 def _judged(answer: NotebookNode, check: NotebookNode, given: dict[str, str]) -> Verdict:
@@ -146,7 +152,7 @@ def _judged(answer: NotebookNode, check: NotebookNode, given: dict[str, str]) ->
     error, from_answer = _error(check), _error(answer)
     untouched = name in given and intake.same(answer.source, given[name])
     if untouched or "NotImplementedError" in answer.source and error:
-        return Verdict(name, "not written", "")
+        return unwritten(name)
     if from_answer:
         return Verdict(name, "fails", f"your cell itself raises {from_answer}")
     if error:

@@ -29,14 +29,16 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from gmlib import check
+from gmlib import check, data
 from gmlib.grade import sandbox
 from gmlib.grade.kernel import Ended, Kernel
 from gmlib.grade.lab import Lab
 from gmlib.grade.wall import AnswerError, Check, Wall, seeds_cross
 
 SERVE = "from gmlib.grade import agent as _agent; _agent.serve(get_ipython().user_ns)"
-LISTEN = 20.0  # seconds that a kernel which has nothing to do may take to answer
+COLLECT = "import gc as _gc; _gc.collect()\n"  # where what a cell has left behind may act
+LISTEN = 10.0  # seconds that a kernel which has nothing to do may take to answer
+CHILDREN = 8  # processes that a cell may leave behind
 RESTARTS = 16  # of a kernel that a submission has ended
 OUTPUT_CELLS = 8  # a notebook may show as much as so many cells
 TEST_MEMORY = 4 << 30  # bytes that a test may take beyond what this process has
@@ -118,7 +120,8 @@ def warm(lab: Lab, *, sandboxed: bool = True) -> sandbox.Parent:
         for other in _parents.values():
             other.close()  # memory: one at a time
         _parents.clear()
-        _parents[key] = sandbox.Parent(_tests(lab).modules, sandboxed=sandboxed)
+        tests = _tests(lab)
+        _parents[key] = sandbox.Parent(tests.modules, tests.assets, sandboxed=sandboxed)
     return _parents[key]
 
 
@@ -136,11 +139,10 @@ class _Judge:
         self.output_left = OUTPUT_CELLS * limits.output
         self.box: sandbox.Box | None = None
         self.kernel: Kernel | None = None
-        self.cell_seconds = 0.0
+        self.cell_seconds, self.spent = 0.0, 0.0
 
     def outcome(self) -> Outcome:
         started = time.monotonic()
-        self.end = started + self.limits.total_seconds
         try:
             self._cells()
         finally:
@@ -173,11 +175,10 @@ class _Judge:
             if problem:
                 cell.outputs = [_error("NotRun", problem)]
                 return
-            left = min(self.limits.cell_seconds, self.end - time.monotonic())
             before = time.monotonic()
             try:
                 room = min(self.limits.output, self.output_left)
-                cell.outputs, stopped = self.kernel.run(cell.source, left, room)
+                cell.outputs, stopped = self.kernel.run(cell.source, self._seconds(), room)
                 self.output_left -= self.kernel.outputs.kept
             except Ended as ended:
                 self._flag(f"cell {i + 1} ended the kernel: {ended}")
@@ -185,6 +186,7 @@ class _Judge:
                 words = f"This cell ended the notebook's kernel ({ended}). It is left out."
                 cell.outputs = [*outputs, _error("KernelEnded", words)]
                 self.left_out.add(i)
+                self.careful = True  # the cause may lie in a cell before it
                 self._stop()
                 return
             finally:
@@ -193,11 +195,18 @@ class _Judge:
                 self._flag(f"cell {i + 1} was stopped: {stopped}")
                 cell.outputs.append(_error("Stopped", f"This cell was stopped: {stopped}."))
                 self.left_out.add(i)
+            elif self.kernel.outputs.cut:
+                self._flag(f"cell {i + 1} showed more output than is kept")
             return
+
+    def _seconds(self) -> float:
+        """How long the next cell may take."""
+        used = self.spent + (self.box.time() if self.box is not None else 0.0)
+        return max(0.0, min(self.limits.cell_seconds, self.limits.total_seconds - used))
 
     def _ready(self, upto: int) -> str:
         """See that a kernel runs in which all cells before this one have run; else say why not."""
-        if time.monotonic() >= self.end:
+        if not self._seconds():
             words = f"stopped after {self.limits.total_seconds:.0f} s"
             self._flag(words)
             self._stop()
@@ -209,7 +218,7 @@ class _Judge:
             self.restarts += 1
             if self._started() and self._again(upto):
                 return ""
-            if time.monotonic() >= self.end:
+            if not self._seconds():
                 return self._ready(upto)
         self._flag(f"the kernel was ended {self.restarts} times; the rest was not run")
         return "The notebook's kernel was ended too often; the rest was not run."
@@ -220,7 +229,7 @@ class _Judge:
             self.kernel = Kernel(self.box)
         except Ended:
             return False
-        self.wall = Wall(self.box.channel, self.kernel.look, self.box.interrupt)
+        self.wall = Wall(self.box.channel, self.kernel.look, self.box.interrupt, self.box.time)
         return True
 
     def _again(self, upto: int) -> bool:
@@ -231,18 +240,17 @@ class _Judge:
             skipped = SKIP in cell.metadata.get("tags", []) or i in self.left_out
             if cell.cell_type != "code" or test or skipped or not cell.source.strip():
                 continue
-            left = min(self.limits.cell_seconds, self.end - time.monotonic())
             try:
-                _, stopped = self.kernel.run(cell.source, max(left, 0.1), self.limits.output)
+                _, stopped = self.kernel.run(cell.source, self._seconds(), self.limits.output)
             except Ended as ended:
                 self._flag(f"cell {i + 1} ended the kernel: {ended}")
                 self.left_out.add(i)
                 return False
             if stopped:
                 self.left_out.add(i)
-            if self.careful and not self._listens():
+            if self.careful and not self._listens() or self.box.processes() > CHILDREN:
                 self._flag(f"cell {i + 1} cut the kernel off")
-                self.left_out.add(i)
+                self.left_out = {j for j in self.left_out if j < i} | {i}  # those after it may hold
                 return False
             if self.careful:
                 self.wall.end()
@@ -252,7 +260,7 @@ class _Judge:
         """Have the kernel listen for calls; False where a cell has seen to it that it does not."""
         self.wall.begin(LISTEN)
         try:
-            self.kernel.start(SERVE)
+            self.kernel.start(COLLECT + SERVE if self.careful else SERVE)
             found = self.wall.ask("get", 1)  # anything at all, if the student's half lies
             return type(found) is int and found == 1
         except (AnswerError, Ended):
@@ -262,6 +270,7 @@ class _Judge:
         if self.kernel is not None:
             self.kernel.close()
         if self.box is not None:
+            self.spent += self.box.time()
             self.box.kill()
         self.kernel = self.box = None
 
@@ -286,18 +295,16 @@ class _Judge:
             self.words[grade_id] = problem
             cell.outputs = [_error("NotRun", problem)]
             return
-        left = min(self.limits.cell_seconds, self.end - time.monotonic())
-        before = time.monotonic()
+        left, before = self._seconds(), time.monotonic()
         wall, most = self.wall, self.tests.points[grade_id]
-        wall.begin(max(left, 0.0))
+        wall.begin(left)
         found = self.tests.run(grade_id, wall, left)
         wall.end()
         self.cell_seconds += time.monotonic() - before
-        if wall.broken:
-            self._flag(f"{grade_id}: {wall.broken}")
+        if wall.broken or wall.late:  # what was called may still be at work: a new kernel
+            self._flag(f"{grade_id}: {wall.broken or wall.late}")
+            self.careful = True
             self._stop()
-        elif wall.late:
-            self._flag(f"{grade_id}: {wall.late}")
         self.points[grade_id] = found.points
         if found.said:
             cell.outputs.append(new_output("stream", name="stdout", text=found.said))
@@ -343,6 +350,8 @@ class _Tests:
         for s in imports:
             modules += [a.name for a in s.names] if isinstance(s, ast.Import) else [s.module]
         self.modules = tuple(sorted({m for m in modules if m}))
+        text = "".join("".join(cell["source"]) for cell in cells)
+        self.assets = tuple(name for name in data.SHIPPED if f'"{name}"' in text)
         self.given = given
         self.trusted: dict[str, Any] = {"__name__": "__test__"}
         with _profile(), warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
@@ -485,7 +494,7 @@ def _bounds(seconds: float) -> Iterator[None]:
             ctypes.c_ulong(thread), ctypes.py_object(_TooLong)
         )
 
-    timer = threading.Timer(seconds + 5, stop)
+    timer = threading.Timer(sandbox.PATIENCE * seconds + 5, stop)
     timer.daemon = True
     timer.start()
     old = resource.getrlimit(resource.RLIMIT_AS)

@@ -32,6 +32,7 @@ from typing import Any, NoReturn
 LINUX = sys.platform == "linux"
 STUDENT = 1000
 LOOK = 0.05  # seconds between two looks at memory and processes
+CROWDED = 2.0  # seconds that a submission may have about as many processes as it can have
 MIB = 1 << 20
 WRITABLE = {"home": "/home/student", "tmp": "/tmp", "shm": "/dev/shm"}
 
@@ -71,6 +72,10 @@ def main() -> None:
             importlib.import_module(name)
         except Exception as error:  # a lab's own; a student meets it in the cell that imports it
             print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+    from gmlib import data
+
+    for name in settings["assets"]:
+        data.asset(name)  # kept: no kernel has to read it again
     gc.collect()
     gc.freeze()
     control.sendall(b'{"state": "warm"}\n')
@@ -98,7 +103,7 @@ def _wait(descriptors: list[Any]) -> list[Any]:
 def _one(control: socket.socket, settings: dict[str, Any]) -> bool:
     """Wait for an order, serve one submission to its end; False when the grader has gone."""
     _wait([control])
-    data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 1)
+    data, descriptors, _, _ = socket.recv_fds(control, 1 << 16, 2)
     if not data:
         return False
     order = json.loads(data[data.rindex(b"\n", 0, -1) + 1 :] if b"\n" in data[:-1] else data)
@@ -109,9 +114,9 @@ def _one(control: socket.socket, settings: dict[str, Any]) -> bool:
     if a == 0:
         os.close(reading)
         control.close()
-        _enclose(order["start"], settings, descriptors[0], writing)
-    os.close(writing)
-    os.close(descriptors[0])
+        _enclose(order["start"], settings, descriptors, writing)
+    for descriptor in (writing, *descriptors):
+        os.close(descriptor)
     said = _watch(control, reading, a)
     os.close(reading)
     with contextlib.suppress(ChildProcessError):
@@ -145,7 +150,9 @@ def _watch(control: socket.socket, reading: int, a: int) -> str:
     return heard.partition(b"\n")[2].decode(errors="replace").strip()
 
 
-def _enclose(order: dict[str, Any], settings: dict[str, Any], agent: int, report: int) -> NoReturn:
+def _enclose(
+    order: dict[str, Any], settings: dict[str, Any], descriptors: list[int], report: int
+) -> NoReturn:
     """A: makes the namespaces, then only waits for `init`."""
     code = 1
     try:
@@ -161,10 +168,10 @@ def _enclose(order: dict[str, Any], settings: dict[str, Any], agent: int, report
             Path("/proc/self/gid_map").write_text(f"{STUDENT} {gid} 1")
         init = os.fork()
         if init == 0:
-            _init(order, settings, agent, report)
+            _init(order, settings, *descriptors, report)
         os.write(report, b"%d\n" % init)
-        os.close(report)
-        os.close(agent)
+        for descriptor in (report, *descriptors):
+            os.close(descriptor)
         os.waitpid(init, 0)
         code = 0
     except BaseException as error:
@@ -173,7 +180,9 @@ def _enclose(order: dict[str, Any], settings: dict[str, Any], agent: int, report
     os._exit(code)
 
 
-def _init(order: dict[str, Any], settings: dict[str, Any], agent: int, report: int) -> NoReturn:
+def _init(
+    order: dict[str, Any], settings: dict[str, Any], agent: int, clock: int, report: int
+) -> NoReturn:
     """Process 1: mounts, starts the kernel, and watches it."""
     why = "no box could be made"
     try:
@@ -205,7 +214,7 @@ def _init(order: dict[str, Any], settings: dict[str, Any], agent: int, report: i
                 _drop_privileges()
             signal.signal(signal.SIGINT, lambda *_: os.kill(kernel, signal.SIGINT))
             os.write(tell_go, b"g")
-            why = _guard(kernel, order, settings)
+            why = _guard(kernel, clock, order, settings)
     except BaseException as error:
         why = f"{why}: {type(error).__name__}: {error}"
     with contextlib.suppress(OSError):
@@ -269,7 +278,6 @@ def _kernel(
     from gmlib.grade import agent as agent_
 
     sys.argv = ["kernel"]
-    gc.unfreeze()
     application = IPKernelApp.instance()
     application.initialize(["-f", connection])
     os.unlink(connection)
@@ -303,9 +311,16 @@ def _limit(order: dict[str, Any]) -> None:
             resource.setrlimit(kind, (most, most))
 
 
-def _guard(kernel: int, order: dict[str, Any], settings: dict[str, Any]) -> str:
-    """Watch until the kernel ends or is too large; says why it ended."""
+def _guard(kernel: int, clock: int, order: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Watch until the kernel ends or is too large; says why it ended.
+
+    Writes down how long the kernel had to wait for a processor, and how many processes there are:
+    see `sandbox.Box`.
+    """
+    crowded = time.monotonic()
     while True:
+        there = _processes()
+        os.pwrite(clock, struct.pack("dd", _waited(kernel), len(there)), 0)
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -313,10 +328,22 @@ def _guard(kernel: int, order: dict[str, Any], settings: dict[str, Any]) -> str:
                     return _cause(status)
                 if pid == 0:
                     break
-        why = _too_much(order, settings) if settings["limited"] else ""
-        if why:
-            return why
+        if settings["limited"]:
+            if len(there) < 0.9 * order["processes"]:
+                crowded = time.monotonic()
+            elif time.monotonic() > crowded + CROWDED:  # it gets no more, but may go on asking
+                return f"more than {len(there)} processes"
+            if _use_more_than(order["memory"], there):
+                return f"more than {order['memory'] >> 20} MB of memory"
         time.sleep(LOOK)
+
+
+def _waited(pid: int) -> float:
+    """Seconds that a process could have run in, if it had had a processor."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):  # a system that does not count it
+        return 0.0
 
 
 def _cause(status: int) -> str:
@@ -325,27 +352,18 @@ def _cause(status: int) -> str:
     return f"ended itself with status {os.WEXITSTATUS(status)}"
 
 
-def _too_much(order: dict[str, Any], settings: dict[str, Any]) -> str:
-    """What the submission's processes use too much of, or nothing."""
-    me, rough, threads, seen = os.getpid(), 0, 0, []
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) in (me, 1):
-            continue
+def _use_more_than(memory: int, processes: list[int]) -> bool:
+    """Whether these processes, all but `init`, have more bytes, a shared page counted once."""
+    mine = [pid for pid in processes if pid not in (os.getpid(), 1)]
+    pages = sum(max(_stat(pid, 21), 0) for pid in mine)
+    if pages * resource.getpagesize() <= memory:
+        return False
+    exact = 0
+    for pid in mine:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            stat = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
-            threads += int(stat[17])
-            rough += int(stat[21]) * resource.getpagesize()
-            seen.append(name)
-    if threads > 2 * order["processes"]:
-        return f"more than {order['processes']} processes"
-    if rough <= order["memory"]:
-        return ""
-    exact = 0  # shared pages count once
-    for name in seen:
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            lines = Path(f"/proc/{name}/smaps_rollup").read_text().splitlines()
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
             exact += 1024 * sum(int(x.split()[1]) for x in lines if x.startswith("Pss:"))
-    return f"more than {order['memory'] >> 20} MB of memory" if exact > order["memory"] else ""
+    return exact > memory
 
 
 def _kill_children() -> None:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import nbformat
 
 from gmlib.grade import intake
+from gmlib.grade.sandbox import PATIENCE
 
 TRIES = 2  # of a submission whose worker ends or hangs
 START = "forkserver"  # what a worker needs is imported once, not once a worker
@@ -87,7 +88,7 @@ class Local:
     def __init__(self, count: int, work: Work, lab: Any, limits: Any, sandboxed: bool) -> None:
         self.count, self.work, self.arguments = count, work, (lab, limits, sandboxed)
         self.waiting = [_Worker(self) for _ in range(count)]
-        self.seconds = float(getattr(limits, "total_seconds", 300)) * 2 + SPARE_SECONDS
+        self.seconds = PATIENCE * getattr(limits, "total_seconds", 300) + SPARE_SECONDS
         self.stopped = threading.Event()
 
     def begin(self) -> None:

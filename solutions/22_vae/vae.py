@@ -245,11 +245,11 @@ with check.part(points, "the distribution", 1):
     assert (again - z).abs().mean() > 0.01, "the noise must be new"
     for n, d in ((3, 3), (1, 2)):  # all entries of a batch, seen over many batches
         with torch.no_grad():
-            drawn = [reparameterise(torch.ones(n, d), torch.zeros(n, d)) for _ in range(1_000)]
+            drawn = [reparameterise(torch.ones(n, d), torch.zeros(n, d)) for _ in range(300)]
         check.shape(drawn[0], (n, d), "the samples")
-        noise = torch.stack(drawn).reshape(1_000, n * d) - 1
-        check.close(noise.mean(0), torch.zeros(n * d), "the mean of the noise", atol=0.2)
-        check.close(noise.T.cov(), torch.eye(n * d), "noise of a batch: covariance", atol=0.28)
+        noise = torch.stack(drawn).reshape(300, n * d) - 1
+        check.close(noise.mean(0), torch.zeros(n * d), "the mean of the noise", atol=0.35)
+        check.close(noise.T.cov(), torch.eye(n * d), "noise of a batch: covariance", atol=0.55)
 with check.part(points, "the gradient", 1):
     cotangent = torch.randn(40_000, 4, generator=generator)
     inputs = mu.clone(), logvar.clone()

@@ -56,6 +56,8 @@ def canvas(path: Path) -> dict[str, dict[str, float]]:
         "leejiwoo": HONEST,
         "parkseoyeon": HONEST,
         "choieun": dict.fromkeys(HONEST, 0.0),
+        # honest work under a name that leads elsewhere: taken for what it is
+        **dict.fromkeys(("PWNED-up", "tmp", "PWNED-back", "evil_105_9005_.."), HONEST),
     }
 
 

@@ -3,7 +3,7 @@
 The class is made from lab 22: its solution, other right answers, and the mistakes of
 tests/mistakes, one or two in each submission. `gmlib grade` and stock `nbgrader autograde` grade
 the same files one after the other, each as a command of its own, gmlib with one worker a core.
-gmlib's time holds also what stock has not: the sandbox, the report, the feedback pages.
+Each is timed with and without feedback pages, which nbgrader makes by a second command.
 
 The overhead of a submission is what judging it takes over what its cells take, once warm.
 
@@ -101,13 +101,16 @@ def run(folder: Path, *command: str) -> float:
 def measure(quick: bool = False) -> dict[str, float]:
     """Both graders on the same class."""
     with tempfile.TemporaryDirectory() as scratch:
-        stock, ours = (course(Path(scratch) / name) for name in ("stock", "ours"))
+        names = ("stock", "ours", "ours with feedback")
+        stock, ours, whole = (course(Path(scratch) / name) for name in names)
         notebooks = submissions(QUICK if quick else STUDENTS)
-        for folder in (stock, ours):
+        for folder in (stock, ours, whole):
             hand_in(folder, notebooks)
             run(folder, "nbgrader", "generate_assignment", LAB, "--force")
+        seconds = run(ours, "gmlib.grade.cli", "grade", LAB, "--no-feedback")
         stock_seconds = run(stock, "nbgrader", "autograde", LAB)
-        seconds = run(ours, "gmlib.grade.cli", "grade", LAB)
+        whole_seconds = run(whole, "gmlib.grade.cli", "grade", LAB)
+        stock_feedback = run(stock, "nbgrader", "generate_feedback", LAB)
         records = [
             json.loads(path.read_text())
             for path in sorted((ours / ".grading" / LAB / "records").glob("*.json"))
@@ -121,6 +124,8 @@ def measure(quick: bool = False) -> dict[str, float]:
         "cores": cores,
         "stock": stock_seconds,
         "gmlib": seconds,
+        "stock_feedback": stock_seconds + stock_feedback,
+        "gmlib_feedback": whole_seconds,
         "cells": statistics.median(r["cell_seconds"] for r in warm),
         "overhead": statistics.median(r["seconds"] / r["cell_seconds"] for r in warm),
     }
@@ -130,8 +135,12 @@ def table(found: dict[str, float]) -> str:
     """What is printed."""
     return (
         f"{found['submissions']} submissions of lab {LAB} on {found['cores']} cores\n"
-        f"nbgrader autograde  {found['stock']:8.1f} s\n"
-        f"gmlib grade         {found['gmlib']:8.1f} s   {found['stock'] / found['gmlib']:.1f}×\n"
+        f"nbgrader autograde                     {found['stock']:8.1f} s\n"
+        f"gmlib grade --no-feedback              {found['gmlib']:8.1f} s   "
+        f"{found['stock'] / found['gmlib']:.1f}×\n"
+        f"nbgrader autograde, generate_feedback  {found['stock_feedback']:8.1f} s\n"
+        f"gmlib grade                            {found['gmlib_feedback']:8.1f} s   "
+        f"{found['stock_feedback'] / found['gmlib_feedback']:.1f}×\n"
         f"one submission, once warm: {found['overhead']:.2f}× the time of its cells, "
         f"{found['cells']:.1f} s (medians)"
     )
