@@ -5,13 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 # Tests share the cores between processes, so each keeps to one thread.
 TEST := GMLIB_PROFILE=test TQDM_DISABLE=1 OMP_NUM_THREADS=1 GMLIB_RESULTS=$(CURDIR)/_build/results
-PARALLEL := -n 2 --dist loadfile
 # The corpus of attacks takes ten minutes and has limits in seconds, so it needs a machine that does
 # nothing else: `.venv/bin/pytest tests/test_attacks.py`.
 APART := --ignore tests/test_attacks.py
 
 .DEFAULT_GOAL := help
-.PHONY: help course test lab notebooks book grade bench clean
+.PHONY: help course test lab notebooks full book grade bench clean
 
 help: ## print this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,8 +24,8 @@ course: $(INSTALLED) ## install, make the notebooks and the book, grade the exam
 test: $(INSTALLED) ## all that CI checks (but the corpus of attacks)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(TEST) $(BIN)/pytest tests $(PARALLEL) $(APART)
-	$(TEST) $(BIN)/pytest --nbval-lax solutions $(PARALLEL) --nbval-cell-timeout 600 --nbval-current-env
+	$(TEST) $(BIN)/pytest tests -n 2 --dist loadgroup $(APART)
+	$(TEST) $(BIN)/pytest --nbval-lax solutions -n 2 --dist loadfile --nbval-cell-timeout 600 --nbval-current-env
 
 lab: $(INSTALLED) ## open JupyterLab on the student notebooks
 	$(BIN)/jupyter lab notebooks
@@ -35,15 +34,17 @@ notebooks: $(INSTALLED) ## make the notebooks whose lab has changed (runs the la
 	$(BIN)/python solutions/make.py
 	$(BIN)/python tests/example_class/make.py
 
+full: $(INSTALLED) ## train every lab in the full profile, three seeds (for a GPU; stop it as you like)
+	GMLIB_PROFILE=full $(BIN)/python solutions/make.py --seeds 3
+
 book: $(INSTALLED) ## build both editions of the book
 	$(BIN)/python book/make.py
 
 grade: $(INSTALLED) ## grade the example class with nbgrader
 	$(BIN)/python tests/example_class/grade.py
 
-bench: $(INSTALLED) ## measure speed: PixelCNN sampling, grading a class (many minutes)
-	$(BIN)/python tests/benchmarks/pixelcnn_sampling.py
-	$(BIN)/python tests/benchmarks/grading.py
+bench: $(INSTALLED) ## measure speed beside public peers, write the bench page's table (many minutes)
+	$(BIN)/python tests/benchmarks/run.py
 
 clean: ## remove what was built, but not the installation
 	rm -rf _build .pytest_cache .ruff_cache

@@ -17,3 +17,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("GMLIB_CHECK_SEED", "GMLIB_SOURCE"):
             patch.delenv(name, raising=False)
         yield folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file run in one process, those of the mistakes in one for each lab."""
+    for item in items:
+        group = item.path.name
+        if group == "test_mistakes.py" and hasattr(item, "callspec"):
+            group += " " + item.callspec.params["lab"]
+        item.add_marker(pytest.mark.xdist_group(group))

@@ -133,7 +133,7 @@ class Rejected(SphinxDirective):
         lab = (lab_of(self.env.docname) or "").partition("/")[0]
         path = Path(self.env.srcdir, "book", "results", lab, "mistakes.json")
         self.env.note_dependency(str(path))
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text())["rows"]
         table = [
             "| answer | mistakes, all rejected | right answers, all accepted |",
             "|---|---|---|",

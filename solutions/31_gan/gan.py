@@ -197,7 +197,7 @@ with check.part(points, "the value", 1):
             check.close(found, expected, "the loss of sure logits", atol=1e-6)
 with check.part(points, "the gradient", 1):
     for real_shape, fake_shape in shapes:
-        for size in (1.0, 60.0):
+        for size in (0.0, 1.0, 60.0):
             logits = [torch.randn(s, generator=generator) * size for s in (real_shape, fake_shape)]
             cotangent = torch.randn((), generator=generator)
             _, (d_real, d_fake) = check.vjp(discriminator_loss, logits, cotangent)
@@ -277,20 +277,23 @@ with check.part(points, "ordinary densities", 1):
             some, other = torch.randn(2, *shape, generator=generator, dtype=dtype) * 2
             copies = some.clone(), other.clone()
             found = optimal_discriminator(*copies)
-            check.close(found, share(some, other), f"D* of densities {shape}")
+            near = {"rtol": 0, "atol": 1e-6 if dtype == torch.float32 else 1e-12}
+            check.close(found, share(some, other), f"D* of densities {shape}", **near)
             assert found.dtype == dtype, f"D* should be {dtype} like its arguments"
             for copy_, before in zip(copies, (some, other), strict=True):
                 assert torch.equal(copy_, before), "the function has changed its arguments"
 with check.part(points, "densities of any size", 1):
-    for dtype in (torch.float32, torch.float64):
+    for dtype, error in ((torch.float32, 1e-4), (torch.float64, 1e-12)):
+        near = {"rtol": 0, "atol": 10 * error}  # 2000 as float32 has an error of 1e-4
         for level in (-2_000.0, -90.0, 90.0, 2_000.0):
             some, other = torch.randn(2, 7, generator=generator, dtype=dtype) * 3 + level
             found = optimal_discriminator(some, other)
-            check.close(found, share(some, other), f"D* about log p = {level:g}", rtol=1e-3)
+            check.close(found, share(some, other), f"D* about log p = {level:g}", **near)
         other = torch.randn(5, generator=generator, dtype=dtype)
         gap = torch.tensor([-3_000.0, -30.0, 12.0, 30.0, 3_000.0], dtype=dtype)
         found = optimal_discriminator(other + gap, other)
-        check.close(found, gap.double().sigmoid(), "D* of unlike densities", rtol=1e-3, atol=1e-16)
+        near["atol"] = error / 100
+        check.close(found, gap.double().sigmoid(), "D* of unlike densities", **near)
         empty = torch.full((5,), -math.inf, dtype=dtype)
         check.close(optimal_discriminator(empty, other), torch.zeros(5), "D* where p = 0")
         check.close(optimal_discriminator(other, empty), torch.ones(5), "D* where q = 0")
@@ -394,7 +397,7 @@ def game_value(x: Tensor, log_p: Tensor, log_q: Tensor, logits: Tensor) -> Tenso
         logits: float64 (M,), of D: D(x) = σ(logit). Of any size, ±∞ too.
 
     Returns:
-        float64 (), in nats, not positive.
+        float64 (), in nats, not positive; −∞ where D is sure of what is false.
     """
     ### BEGIN SOLUTION
     real = torch.where(log_p > -math.inf, log_p.exp() * F.logsigmoid(logits), 0.0)
@@ -435,10 +438,10 @@ def uniform(*sizes: int) -> Tensor:
 
 
 def trapezoids(x: Tensor, log_p: Tensor, log_q: Tensor, logits: Tensor) -> Tensor:
-    """V with log(1 + eˡ) written as logaddexp."""
-    zero = torch.zeros_like(logits)
-    real = -log_p.exp() * torch.logaddexp(zero, -logits)
-    f = real - log_q.exp() * torch.logaddexp(zero, logits)
+    """V with log(1 + eˡ) written as logaddexp, and terms of no density left out."""
+    f, zero = torch.zeros_like(x), torch.zeros_like(x)
+    for density, cost in ((log_p.exp(), -logits), (log_q.exp(), logits)):
+        f -= torch.where(density > 0, density * torch.logaddexp(zero, cost), zero)
     return ((f[1:] + f[:-1]) * x.diff()).sum() / 2
 
 
@@ -450,7 +453,7 @@ def overlap(t: float, p: torch.distributions.Normal, q: torch.distributions.Norm
 
 
 with check.part(points, "any densities, any discriminator", 1):
-    for places, size in ((2, 1.0), (30, 1.0), (30, 8.0), (7, 60.0)):
+    for places, size in ((2, 1.0), (30, 1.0), (30, 8.0), (7, 60.0), (9, 5e3)):
         x = uniform(places).cumsum(0) - 3
         inputs = (
             x,
@@ -461,8 +464,9 @@ with check.part(points, "any densities, any discriminator", 1):
         copies = [t.clone() for t in inputs]
         found = game_value(*copies)
         check.close(
-            found, trapezoids(*inputs), f"V on {places} uneven places", rtol=1e-6, atol=1e-9
+            found, trapezoids(*inputs), f"V on {places} uneven places", rtol=1e-10, atol=1e-12
         )
+        assert found.dtype == torch.float64, f"V should be float64; found {found.dtype}"
         for copy_, before in zip(copies, inputs, strict=True):
             assert torch.equal(copy_, before), "the function has changed its arguments"
     swapped = inputs[0], inputs[2], inputs[1], -inputs[3]
@@ -482,6 +486,17 @@ with check.part(points, "the best discriminator", 1):
     log_q = torch.tensor([-math.inf, -math.inf, 0.0, 0.0, 0.0, 0.0]).double()
     wanted = -(1 - edge) * math.log(4)
     check.close(game_value(x, log_p, log_q, log_p - log_q), wanted, "V where densities are zero")
+    for size in (1.0, 300.0):  # gaps in p, in q and in both, at the ends and between
+        x = 0.3 * (uniform(12) * (torch.arange(12) % 4 > 0)).cumsum(0)  # with jumps
+        log_p, log_q, logits = uniform(12) - 1, uniform(12) - 1, (uniform(12) - 0.5) * size
+        log_p[[0, 3, 4, 8]] = log_q[[4, 6, 8, 11]] = -math.inf
+        wanted = trapezoids(x, log_p, log_q, logits)
+        check.close(game_value(x, log_p, log_q, logits), wanted, "V of densities with gaps")
+        logits[[0, 3]], logits[[6, 11]] = -math.inf, math.inf
+        wanted = trapezoids(x, log_p, log_q, logits)
+        check.close(game_value(x, log_p, log_q, logits), wanted, "V where D is sure, and right")
+        logits[6] = -math.inf
+        assert game_value(x, log_p, log_q, logits) == -math.inf, "V where D is sure, and wrong"
 check.total(points)
 ### END HIDDEN TESTS
 
@@ -603,7 +618,7 @@ for name, loss, sign in (
 ):
     with check.part(points, name, 1):
         for shape in ((8, 1), (5,), (1,), (1, 1), (3, 1, 4, 5)):
-            for size in (0.3, 3.0, 100.0):
+            for size in (0.0, 0.3, 3.0, 100.0):
                 logits = torch.randn(shape, generator=generator) * size
                 copy_, cotangent = logits.clone(), torch.randn((), generator=generator)
                 # minimax: −softplus(ℓ); non-saturating: softplus(−ℓ)
@@ -733,8 +748,9 @@ def gradient_norms(discriminator: nn.Module, samples: Tensor, loss: str) -> Tens
     """The length of the gradient that reaches each sample, for its own term of G's loss.
 
     Args:
-        discriminator: samples (M, …) → logits (M, 1); treats each sample by itself. Its weights
-            and their `.grad` are afterwards what they were before, whatever they were.
+        discriminator: samples (M, …) → logits (M, 1), of any value; treats each sample by itself.
+            Its weights and their `.grad` are afterwards what they were before, whatever they
+            were. It stays in the mode (training or evaluation) that it is in.
         samples: float (M, …), such as (M, 2) or (M, 1, 28, 28); requires no gradient, and is not
             changed in any way.
         loss: "minimax" or "non-saturating", a name in LOSSES.
@@ -801,8 +817,15 @@ for n, size, width in ((6, 2, 7), (1, 3, 5), (4, 4, 6), (9, 1, 16)):
 judge, samples = ImageDiscriminator(), torch.randn(3, 1, 28, 28, generator=generator)
 check.evaluate(judge)
 cases.append((judge, samples))
+sure = []
+for bias in (-300.0, 300.0):  # a steep D that is sure
+    judge, samples = Discriminator(3, 8), torch.randn(6, 3, generator=generator)
+    start = check.state(judge)
+    start["layers.4.weight"] *= 200
+    check.load_state(judge, start | {"layers.4.bias": start["layers.4.bias"] + bias})
+    sure.append((judge, samples))
 with check.part(points, "the lengths", 1):
-    for judge, samples in cases:
+    for judge, samples in cases + sure:
         logits = judge(samples).detach()
         for name, sizes in (
             ("minimax", torch.sigmoid(logits)),
@@ -835,6 +858,15 @@ with check.part(points, "no trace", 1):
         cotangent = torch.randn(len(samples), 1, generator=generator)
         found = check.parameter_gradients(judge, judge, samples, cotangent)
         assert all(g.any() for g in found.values()), "D can no longer learn"
+    judge, images = ImageDiscriminator(), torch.randn(3, 1, 28, 28, generator=generator)
+    gradient_norms(judge, images, "minimax")
+    assert not torch.equal(judge(images), judge(images)), "D has left training mode"
+    try:
+        gradient_norms(judge, images, "hinge")
+    except KeyError:
+        pass
+    else:
+        raise AssertionError("there is no KeyError for a loss of another name")
 check.total(points)
 ### END HIDDEN TESTS
 
@@ -910,11 +942,12 @@ def discriminator_step(
 
     The step follows the gradient of this loss alone, whatever `.grad` of D held before. G's
     weights, and the `.grad` of G's weights, are afterwards what they were before, whatever they
-    were. Both players can go on learning, and stay in the mode (training or evaluation) that
-    they are in. The tensors that are passed in are not changed.
+    were. Both players can go on learning. They are called in the mode (training or evaluation)
+    that they are in, and stay in it. The tensors that are passed in are not changed.
 
     Args:
-        generator: noise (M, Z) → samples (M, …). discriminator: samples (N, …) → logits (N, 1).
+        generator: noise (M, Z) → samples (M, …). discriminator: samples (N, …) → logits (N, 1),
+            of any value.
         optimiser: of D's weights; it takes one step.
         real: float (N, …). noise: float (M, Z); M need not be N.
 
@@ -989,15 +1022,15 @@ def gradient_of_d(maker: nn.Module, judge: nn.Module, real: Tensor, noise: Tenso
 
 
 trials = []
-for n, m, z, size, lr in (
-    (6, 6, 3, 2, 0.1),
-    (5, 8, 2, 3, 0.3),
-    (1, 1, 4, 1, 0.05),
-    (7, 1, 1, 4, 1.0),
-):
+for n, m, z, size, lr, bias in (
+    (6, 6, 3, 2, 0.1, 0.0), (5, 8, 2, 3, 0.3, 0.0), (1, 1, 4, 1, 0.05, 0.0), (7, 1, 1, 4, 1.0, 0.0),
+    (4, 3, 2, 2, 0.1, 150.0), (3, 5, 2, 3, 0.1, -150.0),  # D is sure, and half of it is wrong
+):  # fmt: skip
     maker, judge = Generator(z, size, 6), Discriminator(size, 7)
+    start = check.state(judge)
+    check.load_state(judge, start | {"layers.4.bias": start["layers.4.bias"] + bias})
     trials.append((maker, judge, lr, normal(n, size) * 2 + 1, normal(m, z)))
-with check.part(points, "the move of D", 2):
+with check.part(points, "the move of D", 1):
     for maker, judge, lr, real, noise in trials:
         start, optimiser = check.state(judge), check.optimiser(judge, lr)
         for _ in range(3):  # in a row: nothing is left over from the move before
@@ -1052,6 +1085,20 @@ with check.part(points, "G stays as it is", 1):
     check.close(
         maker(noise)[:2], maker(noise[:2]), "G in evaluation mode, after D's move", atol=1e-4
     )
+with check.part(points, "modes", 1):  # batch norm tells the mode of G, dropout that of D
+    for mode in ("training", "evaluation"):
+        maker, judge = ImageGenerator(5), ImageDiscriminator()
+        start, still = check.state(judge), check.optimiser(judge, 0.0)
+        check.load_state(judge, start | {"layers.7.weight": 30 * start["layers.7.weight"]})
+        images, noise = normal(4, 1, 28, 28), normal(4, 5)
+        if mode == "evaluation":
+            check.evaluate(maker)
+        one, other = (discriminator_step(maker, judge, still, images, noise) for _ in range(2))
+        assert not torch.equal(one, other), "D, in training mode, is called in another"
+        check.evaluate(judge)
+        loss, _ = gradient_of_d(maker, judge, images, noise)
+        found = discriminator_step(maker, judge, still, images, noise)
+        check.close(found, loss, f"the loss of D in evaluation mode, with G in {mode} mode")
 check.total(points)
 ### END HIDDEN TESTS
 
@@ -1073,11 +1120,12 @@ def generator_step(
 
     The step follows the gradient of this loss alone, whatever `.grad` of G held before. D's
     weights, and the `.grad` of D's weights, are afterwards what they were before, whatever they
-    were. Both players can go on learning, and stay in the mode (training or evaluation) that
-    they are in. The tensors that are passed in are not changed.
+    were. Both players can go on learning. They are called in the mode (training or evaluation)
+    that they are in, and stay in it. The tensors that are passed in are not changed.
 
     Args:
-        generator: noise (M, Z) → samples (M, …). discriminator: samples (M, …) → logits (M, 1).
+        generator: noise (M, Z) → samples (M, …). discriminator: samples (M, …) → logits (M, 1),
+            of any value.
         optimiser: of G's weights; it takes one step.
         noise: float (M, Z), or noise of another shape that the generator takes.
         loss: "minimax" or "non-saturating", a name in LOSSES.
@@ -1155,6 +1203,15 @@ for m, z, size, lr in ((6, 3, 2, 0.1), (8, 2, 3, 0.3), (1, 4, 1, 0.05), (3, 1, 4
     start["layers.4.weight"] *= 5
     check.load_state(judge, start)
     trials += [(maker, judge, lr, noise, loss) for loss in ("minimax", "non-saturating")]
+for bias, loss in ((300.0, "minimax"), (-300.0, "non-saturating")):  # a steep D that is sure
+    maker, judge = Generator(2, 3, 6), Discriminator(3, 7)
+    start = check.state(judge)
+    start["layers.4.weight"] *= 200
+    check.load_state(judge, start | {"layers.4.bias": start["layers.4.bias"] + bias})
+    trials.append((maker, judge, 0.01, normal(4, 2), loss))
+maker, judge = Generator(28, 28, 6), ImageDiscriminator()  # noise of another shape
+check.evaluate(judge)
+trials.append((maker, judge, 0.1, normal(3, 1, 28, 28), "non-saturating"))
 with check.part(points, "the move of G", 1):
     for maker, judge, lr, noise, loss in trials:
         start, optimiser = check.state(maker), check.optimiser(maker, lr)
@@ -1208,6 +1265,19 @@ with check.part(points, "D stays as it is", 1):
     maker, judge = ImageDiscriminator(), Discriminator(1, 7)  # a player with dropout as G
     generator_step(maker, judge, check.optimiser(maker, 0.01), images, "non-saturating")
     assert not torch.equal(maker(images), maker(images)), "G has left training mode"
+    still = check.optimiser(maker, 0.0)
+    one, other = (generator_step(maker, judge, still, images, "minimax") for _ in range(2))
+    assert not torch.equal(one, other), "G, in training mode, is called in another"
+    maker, judge = ImageGenerator(5), ImageDiscriminator()
+    start, still = check.state(judge), check.optimiser(maker, 0.0)
+    check.load_state(judge, start | {"layers.7.weight": 30 * start["layers.7.weight"]})
+    check.evaluate(maker)
+    one, other = (generator_step(maker, judge, still, noise, "minimax") for _ in range(2))
+    assert not torch.equal(one, other), "D, in training mode, is called in another"
+    check.evaluate(judge)
+    loss, _ = gradient_of_g(maker, judge, noise, "minimax")
+    found = generator_step(maker, judge, still, noise, "minimax")
+    check.close(found, loss, "the loss with both players in evaluation mode")
 check.total(points)
 ### END HIDDEN TESTS
 
@@ -1240,7 +1310,8 @@ def play_round(
     """One round of the game: k moves of D, then one move of G.
 
     All randomness comes from torch's global generator, which is not seeded here. So two rounds
-    in a row differ. G is called with k + 1 batches of noise, all of them different.
+    in a row differ. G is called with k + 1 batches of noise, each drawn anew. The players stay in
+    the mode (training or evaluation) that they are in, and x is not changed.
 
     Args:
         generator, discriminator, and an optimiser of the weights of each.
@@ -1400,11 +1471,15 @@ with check.part(points, "fresh data and noise", 1):
         other = game(rows, 1, seed + 7, 2, (1e-3, 1e-3), **options)
         noise, seen = played["noise"], played["seen"].reshape(rounds, k, size)
         check.shape(noise, (rounds * (k + 1) * size, 2), "all noise of the game")
-        assert len(noise.unique(dim=0)) == len(noise), "some noise came twice"
+        assert len(noise.abs().unique(dim=0)) == len(noise), "some noise came twice"
         assert not torch.equal(noise[:size], other["noise"][:size]), "two games have the same noise"
-        check.close(noise.mean(0), torch.zeros(2), "the mean of the noise", atol=0.25)
-        check.close(noise.T.cov(), torch.eye(2), "the covariance of the noise", atol=0.4)
-        assert noise.abs().max() > 2, "the noise has no tails: it is not Gaussian"
+        again = game(rows, 1, seed, 2, (1e-3, 1e-3), **options)
+        for what, first in (("noise", noise[: (k + 1) * size]), ("seen", seen[0].flatten())):
+            assert torch.equal(again[what], first), "another game, though torch has the same seed"
+        for batch in noise.reshape(rounds, k + 1, size, 2).transpose(0, 1).flatten(1, 2):
+            check.close(batch.mean(0), torch.zeros(2), "the mean of the noise", atol=0.4)
+            check.close(batch.T.cov(), torch.eye(2), "the covariance of the noise", atol=0.5)
+            assert batch.abs().max() > 2, "the noise has no tails: it is not Gaussian"
         counts = seen.flatten().bincount(minlength=n)
         assert counts.min() > 0, "some rows of the data never come"
         assert counts.max() < 3 * counts.float().mean(), "some rows of the data come far too often"
@@ -1417,6 +1492,18 @@ with check.part(points, "fresh data and noise", 1):
         assert alike.float().mean() < 0.5, "a batch holds one row many times"
         following = (seen[..., 1:] == (seen[..., :-1] + 1) % n).all(-1)
         assert following.float().mean() < 0.5, "the rows come in the order of the data"
+    options = {"k": 2, "batch_size": 4, "noise_size": 3, "loss": "minimax"}
+    maker, judge = ImageGenerator(3), ImageDiscriminator()  # with batch norm and with dropout
+    images, noise = torch.randn(9, 1, 28, 28, generator=generator), torch.randn(6, 3)
+    players = maker, judge, check.optimiser(maker, 0.1), check.optimiser(judge, 0.1)
+    play_round(*players, images, **options)
+    gap = (maker(noise)[:2] - maker(noise[:2])).abs().max()
+    assert gap > 1e-3 and not torch.equal(judge(images), judge(images)), "training mode is left"
+    check.evaluate(maker)
+    check.evaluate(judge)
+    play_round(*players, images, **options)
+    gap = (maker(noise)[:2] - maker(noise[:2])).abs().max()
+    assert gap < 1e-3 and torch.equal(judge(images), judge(images)), "evaluation mode is left"
 check.total(points)
 ### END HIDDEN TESTS
 

@@ -192,6 +192,9 @@ for size, empty in ((40, 0.0), (40, 0.7), (7, 0.3), (300, 0.5), (2, 0.0), (3, 0.
             (at, high / high.sum(), low / low.sum()),
         ]
 pairs.append((pairs[0][0], pairs[0][1], pairs[0][1]))  # p = q
+nearly = pairs[0][1].clone()  # as p, but for a little that lies elsewhere
+nearly[nearly.argmax()], nearly[nearly.argmin()] = nearly.max() - 5e-5, nearly.min() + 5e-5
+pairs += [(pairs[0][0], pairs[0][1], nearly), (pairs[0][0], nearly, pairs[0][1])]
 for at, mass, other in pairs:
     inputs = at.clone(), mass.clone(), other.clone()
     found = best_critic(*inputs)
@@ -315,7 +318,9 @@ print("critic_loss and generator_loss: all that this check looks at holds")
 # Graded when you hand in: exercise 2, 2 points.
 ### BEGIN HIDDEN TESTS
 generator, points = check.generator(), {}
-value_shapes = (((8,), (8,)), ((5,), (9,)), ((6, 1), (4, 1)), ((1,), (7,)), ((2, 1, 3, 4), (1, 1)))
+value_shapes = (
+    ((8,), (8,)), ((5,), (9,)), ((6, 1), (4, 1)), ((1,), (7,)), ((2, 1, 3, 4), (1, 1)), ((3, 2), (2, 5)),
+)  # fmt: skip
 for part, worth in (("the critic's loss", 1), ("the generator's loss", 1)):
     with check.part(points, part, worth):
         for real_shape, fake_shape in value_shapes:
@@ -415,7 +420,8 @@ def clip_weights(critic: nn.Module, c: float) -> None:
 
     Args:
         critic: any module. Numbers outside the range become −c or c, whichever is nearer; those
-            inside, and all `.grad`, stay as they are.
+            inside, and all `.grad`, stay as they are. So does what is no parameter: buffers, such
+            as the statistics of a batch norm, and the mode (training or evaluation).
         c: positive.
 
     Returns:
@@ -500,6 +506,13 @@ with check.part(points, "nothing else", 1):
         x = torch.randn(4, *(size[1:] if len(start) > 1 else size), generator=generator)
         learned = check.parameter_gradients(judge, judge, x, torch.ones(4))
         assert any(g.any() for g in learned.values()), "the critic can no longer learn"
+    judge, kept = PointCritic(2, 5), torch.tensor([7.0, -7.0])
+    judge.register_buffer("seen", kept.clone())
+    for mode in (True, False):
+        clip_weights(judge, 0.2)
+        assert torch.equal(check.state(judge)["seen"], kept), "a buffer was clipped"
+        assert judge.training == mode, "the critic's mode has changed"
+        check.evaluate(judge)
 check.total(points)
 ### END HIDDEN TESTS
 
@@ -537,8 +550,8 @@ def gradient_penalty(
     """Mean over images of (‖∇f(x̂)‖ − 1)², each x̂ at a random point between real and fake.
 
     Args:
-        critic: (N, …) → (N,), treats each image by itself. Its weights and their `.grad` stay as
-            they are.
+        critic: (N, …) → (N,), treats each image by itself. Its weights, their `.grad` and its mode
+            (training or evaluation) stay as they are.
         real, fake: float, equal shapes (N, …), such as (N, 2) or (N, 1, 28, 28), in float32 or
             float64; row n of the one belongs to row n of the other. Neither is changed, nor
             marked for gradients.
@@ -693,7 +706,9 @@ with check.part(points, "one point an image, and no trace", 1):
             for _ in range(3):
                 real, fake = between_numbers(1, 3, 2, *shape).to(dtype)
                 judge = QuadraticCritic(torch.ones(shape[1:], dtype=dtype))
-                names = check.parameters(judge)
+                names, training = check.parameters(judge), dtype == torch.float32
+                if not training:
+                    check.evaluate(judge)
                 held = {name: torch.randn_like(value) for name, value in names.items()}
                 check.set_gradients(judge, held)
                 ends = real.clone(), fake.clone()
@@ -719,6 +734,7 @@ with check.part(points, "one point an image, and no trace", 1):
                     )
                 for name, value in check.parameters(judge).items():
                     assert torch.equal(value, names[name]), "the function has changed the critic"
+                assert judge.training == training, "the function has changed the critic's mode"
 check.total(points)
 ### END HIDDEN TESTS
 
@@ -872,7 +888,8 @@ class Critic(nn.Module):
     the hidden layers do not make values huge: layer norm undoes both.
 
     Args:
-        width: W, the size of the last hidden layer.
+        width: W, the size of the last hidden layer; of convolutions, its channels. One linear
+            layer, with nothing after it, makes the value.
     """
 
     ### BEGIN SOLUTION
@@ -934,6 +951,7 @@ def some_images(n: int) -> Tensor:
 with check.part(points, "each image by itself", 1):
     for width in (16, 40):
         judge, pictures = Critic(width=width), some_images(9)
+        values = judge(pictures).detach()
         for mode in ("training", "evaluation"):
             copy = pictures.clone()
             found = judge(copy).detach()
@@ -944,11 +962,12 @@ with check.part(points, "each image by itself", 1):
             for others in (pictures[:1], pictures[:4], pictures.flip(0), pictures[4:]):
                 judge(20 * some_images(5) + 3)  # images seen before leave no trace
                 wanted = judge(others).detach()
+                check.shape(wanted, (len(others),), "the values of some of the images")
                 at = [int((pictures == o).flatten(1).all(1).nonzero()) for o in others]
                 gap = (wanted - found[at]).abs().max()
                 assert gap < 0.01 * spread, f"in {mode} mode a value depends on more than the image"
             check.evaluate(judge)
-        check.close(judge(pictures), found, "values in evaluation mode", atol=1e-4)
+        check.close(judge(pictures), values, "values in evaluation mode", atol=1e-4)
     for _ in range(2):  # the gradient of each image, too
         judge, pictures = Critic(width=24), some_images(5)
         _, (slopes,) = check.vjp(judge, pictures, torch.eye(5)[2])
@@ -971,13 +990,30 @@ with check.part(points, "its values", 1):
         check.descend(judge, judge, pictures, torch.randn(12, generator=generator), lr=0.01)
     judge, spreads = Critic(width=32), []
     fresh = check.state(judge)
-    for size in (1e3, 1e6):  # matrices and kernels that much larger; no gains, which are all equal
+    for size in (1, 1e2, 1e3, 1e6):  # of matrices and kernels; not of gains, which are all equal
         larger = {n: size * v if v.dim() > 1 and v.std() > 0 else v for n, v in fresh.items()}
         check.load_state(judge, larger)
         spreads.append(judge(pictures).detach().std())
-    assert spreads[1] < 3e3 * spreads[0], "weights of a hidden layer matter: is each normalised?"
-    judge = Critic(width=32)
+    assert spreads[3] < 3e3 * spreads[2], "weights of a hidden layer matter: is each normalised?"
+    growth = spreads[1] / spreads[0] / 100  # 1: all of it from the last layer, which has no norm
+    assert 0.4 < growth < 2.5, "the size of hidden weights matters: is there a layer norm?"
+    judge = Critic(width=37)
     start = check.state(judge)
+    sizes = [tuple(v.shape) for v in start.values()]
+    last = [columns for rows, columns in (s for s in sizes if len(s) == 2) if rows == 1]
+    if any(len(s) > 2 for s in sizes):  # of convolutions: channels
+        assert any(number % 37 == 0 for s in sizes for number in s), "no layer has the size W"
+    else:
+        assert 37 in last, "the last hidden layer has not the size W"
+    ordinary, shifted = judge(pictures).detach(), []
+    alone = [n for n, v in start.items() if v.numel() == 1]
+    for name in alone:  # a shift of all values by one number, where the last layer has one
+        for number in (-90.0, 90.0):
+            check.load_state(judge, start | {name: torch.full_like(start[name], number)})
+            shifted.append(judge(pictures).detach() + start[name].flatten() - number)
+    close = [torch.allclose(v, ordinary, atol=1e-3) for v in shifted]
+    sure = any(a and b for a, b in zip(close[::2], close[1::2], strict=True))
+    assert sure or not alone, "something follows the last layer: its bias does not shift the value"
     for sign in (1, -1):
         check.load_state(judge, start)
         for step in range(12):  # ever longer
@@ -1047,12 +1083,13 @@ def critic_step(
 
     Args:
         critic: real images → (N,). Moves by one step of `optimiser`; what its weights held as
-            `.grad` before has no part in it.
+            `.grad` before has no part in it. Both players stay in the mode (training or
+            evaluation) that they are in.
         generator: z → images like `real`. Its weights and their `.grad` are afterwards what they
             were before, whatever they were.
         optimiser: of the critic's weights.
-        real: float (N, …). z: the noise for N fakes. Neither is changed.
-        weight: λ, of the two-sided penalty; 0 for none.
+        real: float (N, …). z: the noise for N fakes. Neither is changed, nor marked for gradients.
+        weight: λ, of the two-sided penalty between `real` and these fakes; 0 for none.
         c: after the step, all of the critic's weights are clipped to [−c, c]; None: they are not.
 
     Returns:
@@ -1110,9 +1147,10 @@ for shape in ((6, 3), (1, 4), (5, 1, 3, 4), (9, 2)):
         (3.0, 0.2),
         (0.0, 0.01),
         (0.0, 5.0),
+        (0.3, 1.1),
     ):
         w, theta = torch.randn(2, *shape[1:], generator=rng)
-        w *= 0.5 + 2 * torch.rand((), generator=rng)
+        w *= (3 if c == 1.1 else 0.5) + 2 * torch.rand((), generator=rng)
         trials.append(
             (
                 w,
@@ -1146,6 +1184,7 @@ with check.part(points, "the critic moves", 1):
             )
             for now, then in zip(copies, (real_images, noise), strict=True):
                 assert torch.equal(now, then), "the step has changed its images or its noise"
+                assert not now.requires_grad, "the step has marked its images or its noise"
     for c in (None, 0.05):  # a network, without a penalty
         judge, maker = PointCritic(3, 6), Shift(torch.randn(3, generator=rng))
         real_points, noise = torch.randn(2, 7, 3, generator=rng)
@@ -1158,10 +1197,21 @@ with check.part(points, "the critic moves", 1):
             wanted = before[name] - 0.3 * (up[name] - down[name])
             wanted = wanted if c is None else wanted.clamp(-c, c)
             check.close(value, wanted, f"{name} of a network after a step", rtol=1e-3)
+    for near, far in ((2, 4), (4, 2)):  # a bowl, ½‖x‖²: weight i tells the place t of point i
+        n, axes = 200, torch.eye(200)
+        judge, maker = QuadraticCritic(torch.ones(n)), Shift(torch.zeros(n))
+        critic_step(judge, maker, check.optimiser(judge, 1.0), near * axes, far * axes, 2.0, None)
+        slope = (1 - check.parameters(judge)["weight"]) * n / 2  # (far² − near²)/4 + λ(t − 1)t
+        t = 0.5 + (0.25 + (slope - (far**2 - near**2) / 4) / 2).sqrt()
+        assert t.min() > 1.99 and t.max() < 4.01, "the penalty is not taken between real and fake"
+        assert t.min() < 2.3 and t.max() > 3.7, "some places between are never looked at"
 with check.part(points, "the generator stands still", 1):
     for w, theta, real_images, noise, weight, c in trials:
         for start in (2.0, 0.0):
             judge, maker = LinearCritic(w), Shift(theta)
+            if start == 0:
+                check.evaluate(judge)
+                check.evaluate(maker)
             held = start * torch.randn(theta.shape, generator=rng)
             check.set_gradients(maker, {"theta": held})
             critic_step(judge, maker, check.optimiser(judge, 0.1), real_images, noise, weight, c)
@@ -1169,6 +1219,8 @@ with check.part(points, "the generator stands still", 1):
                 "the generator's .grad has changed"
             )
             assert torch.equal(check.parameters(maker)["theta"], theta), "the generator has moved"
+            assert judge.training == (start > 0), "the critic's mode has changed"
+            assert maker.training == (start > 0), "the generator's mode has changed"
         learned = check.parameter_gradients(maker, maker, noise, torch.ones_like(noise))
         assert learned["theta"].any(), "the generator can no longer learn"
         assert not torch.equal(check.parameters(judge)["weight"], w), "the critic has not moved"
@@ -1198,9 +1250,10 @@ def generator_step(
         critic: images → (N,). Its weights and their `.grad` are afterwards what they were before,
             whatever they were; it can learn afterwards as before.
         generator: z → images. Moves by one step of `optimiser`; what its weights held as `.grad`
-            before has no part in it. It uses all of its weights.
+            before has no part in it. It uses all of its weights. Both players stay in the mode
+            (training or evaluation) that they are in.
         optimiser: of the generator's weights.
-        z: the noise for N fakes; not changed.
+        z: the noise for N fakes; not changed, nor marked for gradients.
 
     Returns:
         float (), without a gradient: the generator's loss before the step.
@@ -1268,6 +1321,18 @@ with check.part(points, "the generator moves", 1):
                 atol=1e-4,
             )
             assert torch.equal(copy, noise), "the step has changed its noise"
+            assert not copy.requires_grad, "the step has marked its noise"
+    for n in (5, 1):  # a generator of many weights: points (N, 3) → (N, 1)
+        judge, maker, noise = PointCritic(1, 6), PointCritic(3, 4), torch.randn(n, 3, generator=rng)
+        maker.layers.pop(-1)  # which flattens
+        made, before = maker(noise).detach(), check.parameters(maker)
+        _, (at_made,) = check.vjp(judge, made, torch.full((n,), -1 / n))
+        slopes = check.parameter_gradients(maker, maker, noise, at_made)
+        loss = generator_step(judge, maker, check.optimiser(maker, 3.0), noise)
+        check.close(loss, -judge(made).mean(), "the loss of a network")
+        for name, value in check.parameters(maker).items():
+            wanted = before[name] - 3.0 * slopes[name]
+            check.close(value, wanted, f"{name} of a network after a step", rtol=1e-3)
 with check.part(points, "the critic stands still", 1):
     judges = [(kind(w), theta, noise) for kind, w, theta, noise in trials]
     for points_ in (3, 1):
@@ -1279,6 +1344,9 @@ with check.part(points, "the critic stands still", 1):
             maker = Shift(theta)
             held = {n: size * torch.randn(v.shape, generator=rng) for n, v in before.items()}
             check.set_gradients(judge, held)
+            if size == 0:
+                check.evaluate(judge)
+                check.evaluate(maker)
             for _ in range(2):
                 generator_step(judge, maker, check.optimiser(maker, 0.1), noise)
             for name, value in check.gradients(judge).items():
@@ -1288,6 +1356,8 @@ with check.part(points, "the critic stands still", 1):
             assert not torch.equal(check.parameters(maker)["theta"], theta), (
                 "the generator has not moved"
             )
+            assert judge.training == (size > 0), "the critic's mode has changed"
+            assert maker.training == (size > 0), "the generator's mode has changed"
         learned = check.parameter_gradients(judge, judge, noise, torch.ones(len(noise)))
         assert all(g.any() for n, g in learned.items() if "weight" in n), (
             "the critic can no longer learn"
@@ -1396,6 +1466,7 @@ for n_critic, *shape in ((3, 6, 3), (1, 4, 2), (5, 1, 1, 3, 4), (2, 7, 1), (4, 3
                 atol=2e-4,
             )
             assert len(losses) == 2, f"expected two losses, found {len(losses)}"
+            assert not any(v.requires_grad for v in losses), "a loss should have no gradient"
             check.close(
                 losses[0],
                 torch.stack(seen).mean(),

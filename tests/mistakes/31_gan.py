@@ -108,6 +108,11 @@ MISTAKES = {
         ("least squares", D_LOSS, "((real_logits - 1) ** 2).mean() + (fake_logits**2).mean()"),
         ("hinge", D_LOSS, "F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()"),
         ("Wasserstein", D_LOSS, "fake_logits.mean() - real_logits.mean()"),
+        (
+            "a softplus with no slope at 0",
+            D_LOSS,
+            "sum((v.clamp(min=0) + torch.log1p(torch.exp(-v.abs()))).mean() for v in (-real_logits, fake_logits))",
+        ),
     ],
     "optimal_discriminator": [
         ("q in place of p above", "log_p - log_q", "log_q - log_p"),
@@ -146,6 +151,16 @@ MISTAKES = {
         ("always float32", "torch.sigmoid(log_p - log_q)", "torch.sigmoid(log_p - log_q).float()"),
         ("p/(p+q) with q twice", "log_p - log_q", "log_p - log_q - math.log(2)"),
         ("tanh", "torch.sigmoid(log_p - log_q)", "torch.tanh(log_p - log_q)"),
+        (
+            "float32 inside",
+            "torch.sigmoid(log_p - log_q)",
+            "torch.sigmoid((log_p - log_q).float()).to(log_p.dtype)",
+        ),
+        (
+            "kept away from 0 and 1",
+            "torch.sigmoid(log_p - log_q)",
+            "torch.sigmoid(log_p - log_q).clamp(1e-8, 1 - 1e-8)",
+        ),
     ],
     "game_value": [
         ("D and 1 − D exchanged", "F.logsigmoid(logits), 0.0)", "F.logsigmoid(-logits), 0.0)"),
@@ -212,6 +227,42 @@ MISTAKES = {
             "bits in place of nats",
             "torch.trapezoid(real + fake, x)",
             "torch.trapezoid(real + fake, x) / math.log(2)",
+        ),
+        (
+            "nothing counted where one of the densities is zero",
+            "torch.trapezoid(real + fake, x)",
+            "torch.trapezoid(torch.where((log_p > -math.inf) & (log_q > -math.inf), real + fake, 0.0), x)",
+        ),
+        (
+            "NaN and infinity of the whole to zero",
+            "torch.trapezoid(real + fake, x)",
+            "torch.trapezoid((log_p.exp() * F.logsigmoid(logits) + log_q.exp() * F.logsigmoid(-logits)).nan_to_num(), x)",
+        ),
+        (
+            "nothing counted where a logit is infinite",
+            "torch.trapezoid(real + fake, x)",
+            "torch.trapezoid(torch.where(logits.isfinite(), real + fake, 0.0), x)",
+        ),
+        (
+            "places of no density dropped, and bridged",
+            "torch.trapezoid(real + fake, x)",
+            "torch.trapezoid(real[log_p.isfinite()], x[log_p.isfinite()]) + torch.trapezoid(fake[log_q.isfinite()], x[log_q.isfinite()])",
+        ),
+        (
+            "logits clamped at ±1000",
+            "    real = ",
+            "    logits = logits.clamp(-1000, 1000)\n    real = ",
+        ),
+        ("log D clamped at −100", "F.logsigmoid(logits)", "F.logsigmoid(logits).clamp(min=-100)"),
+        (
+            "float32 inside",
+            "    real = ",
+            "    log_p, log_q, logits = log_p.float(), log_q.float(), logits.float()\n    real = ",
+        ),
+        (
+            "float32 at the end",
+            "torch.trapezoid(real + fake, x)",
+            "torch.trapezoid(real + fake, x).float()",
         ),
     ],
     "generator_losses": [
@@ -343,6 +394,32 @@ MISTAKES = {
             "torch.autograd.grad(value, x)",
             "torch.autograd.grad(value, x, create_graph=True)",
         ),
+        (
+            "any other name taken for non-saturating",
+            "LOSSES[loss]",
+            "LOSSES.get(loss, nonsaturating_loss)",
+        ),
+        (
+            "a ValueError for another name",
+            "    x = samples",
+            "    if loss not in LOSSES:\n        raise ValueError(loss)\n    x = samples",
+        ),
+        (
+            "D left in evaluation mode",
+            "    (gradient,)",
+            "    discriminator.eval()\n    (gradient,)",
+        ),
+        (
+            "logarithm of a rounded probability",
+            "LOSSES[loss](discriminator(x)) * len(x)",
+            "((1 - discriminator(x).sigmoid()).log().sum() if LOSSES[loss] is minimax_loss else discriminator(x).sigmoid().log().sum())",
+        ),
+        (
+            "a small number in the logarithm",
+            "LOSSES[loss](discriminator(x)) * len(x)",
+            "((1 - discriminator(x).sigmoid() + 1e-8).log().sum() if LOSSES[loss] is minimax_loss else (discriminator(x).sigmoid() + 1e-8).log().sum())",
+        ),
+        ("lengths limited to 1", "norm(dim=1)", "norm(dim=1).clamp(max=1)"),
     ],
     "discriminator_step": [
         (
@@ -430,6 +507,41 @@ MISTAKES = {
             "    optimiser.step()\n",
             "    optimiser.step()\n    for w in discriminator.parameters():\n        w.data.clamp_(-0.3, 0.3)\n",
         ),
+        (
+            "logarithm of a rounded probability",
+            "discriminator_loss(discriminator(real), discriminator(fake))",
+            "-discriminator(real).sigmoid().log().mean() - (1 - discriminator(fake).sigmoid()).log().mean()",
+        ),
+        (
+            "G called in evaluation mode",
+            "fake = generator(noise)",
+            "mode = generator.training\n        fake = generator.eval()(noise)\n        generator.train(mode)",
+        ),
+        (
+            "G called in training mode",
+            "fake = generator(noise)",
+            "mode = generator.training\n        fake = generator.train()(noise)\n        generator.train(mode)",
+        ),
+        (
+            "D called in evaluation mode",
+            "    loss = discriminator_loss(discriminator(real), discriminator(fake))",
+            "    mode = discriminator.training\n    discriminator.eval()\n    loss = discriminator_loss(discriminator(real), discriminator(fake))\n    discriminator.train(mode)",
+        ),
+        (
+            "D called in training mode",
+            "    loss = discriminator_loss(discriminator(real), discriminator(fake))",
+            "    mode = discriminator.training\n    discriminator.train()\n    loss = discriminator_loss(discriminator(real), discriminator(fake))\n    discriminator.train(mode)",
+        ),
+        (
+            "gradient clipped to length 1",
+            "    optimiser.step()",
+            "    nn.utils.clip_grad_norm_(discriminator.parameters(), 1.0)\n    optimiser.step()",
+        ),
+        (
+            "gradient clipped at ±0.5",
+            "    optimiser.step()",
+            "    nn.utils.clip_grad_value_(discriminator.parameters(), 0.5)\n    optimiser.step()",
+        ),
     ],
     "generator_step": [
         ("the usual backward, which leaves gradients in D", G_STEP, USUAL_G_STEP),
@@ -515,6 +627,32 @@ MISTAKES = {
             "    optimiser.step()\n",
             "    optimiser.step()\n    discriminator.zero_grad()\n",
         ),
+        (
+            "D called in evaluation mode",
+            "    value = LOSSES[loss](discriminator(generator(noise)))",
+            "    mode = discriminator.training\n    discriminator.eval()\n    value = LOSSES[loss](discriminator(generator(noise)))\n    discriminator.train(mode)",
+        ),
+        (
+            "D called in training mode",
+            "    value = LOSSES[loss](discriminator(generator(noise)))",
+            "    mode = discriminator.training\n    discriminator.train()\n    value = LOSSES[loss](discriminator(generator(noise)))\n    discriminator.train(mode)",
+        ),
+        (
+            "G called in evaluation mode",
+            "    value = LOSSES[loss](discriminator(generator(noise)))",
+            "    mode = generator.training\n    generator.eval()\n    value = LOSSES[loss](discriminator(generator(noise)))\n    generator.train(mode)",
+        ),
+        (
+            "G called in training mode",
+            "    value = LOSSES[loss](discriminator(generator(noise)))",
+            "    mode = generator.training\n    generator.train()\n    value = LOSSES[loss](discriminator(generator(noise)))\n    generator.train(mode)",
+        ),
+        (
+            "gradient clipped to length 1",
+            "    optimiser.step()",
+            "    nn.utils.clip_grad_norm_(generator.parameters(), 1.0)\n    optimiser.step()",
+        ),
+        ("noise flattened", "generator(noise)", "generator(noise.flatten(1))"),
     ],
     "play_round": [
         ("k left out", "range(k)", "range(1)"),
@@ -637,6 +775,36 @@ MISTAKES = {
             "torch.randn(batch_size, noise_size, device=x.device)",
             "torch.randn(batch_size, noise_size, device=x.device) * 0.5",
         ),
+        (
+            "uniform noise for G's move alone",
+            "generator_optimiser, noise(), loss)",
+            "generator_optimiser, torch.rand(batch_size, noise_size, device=x.device), loss)",
+        ),
+        (
+            "noise of a generator of its own",
+            "torch.randn(batch_size, noise_size, device=x.device)",
+            "torch.randn(batch_size, noise_size, generator=torch.Generator().manual_seed(torch.seed()))",
+        ),
+        (
+            "rows by Python's random",
+            "x[torch.randint(len(x), (batch_size,), device=x.device)]",
+            "x[__import__('random').sample(range(len(x)), batch_size)]",
+        ),
+        (
+            "noise by NumPy",
+            "torch.randn(batch_size, noise_size, device=x.device)",
+            "torch.from_numpy(__import__('numpy').random.randn(batch_size, noise_size)).float()",
+        ),
+        (
+            "both players put into training mode",
+            "    def noise() -> Tensor:",
+            "    generator.train()\n    discriminator.train()\n    def noise() -> Tensor:",
+        ),
+        (
+            "both players left in evaluation mode",
+            "    return {",
+            "    generator.eval()\n    discriminator.eval()\n    return {",
+        ),
     ],
 }
 
@@ -678,6 +846,16 @@ def discriminator_loss(real_logits, fake_logits):
     return total
 """,
         ),
+        (
+            "labels and weights of a joined batch",
+            """
+def discriminator_loss(real_logits, fake_logits):
+    r, f = real_logits.flatten(), fake_logits.flatten()
+    t = torch.cat([torch.ones_like(r), torch.zeros_like(f)])
+    w = torch.cat([torch.full_like(r, 1 / len(r)), torch.full_like(f, 1 / len(f))])
+    return F.binary_cross_entropy_with_logits(torch.cat([r, f]), t, weight=w, reduction='sum')
+""",
+        ),
     ],
     "optimal_discriminator": [
         (
@@ -699,6 +877,22 @@ def optimal_discriminator(log_p, log_q):
             """
 def optimal_discriminator(log_p, log_q):
     return torch.stack([log_p, log_q]).softmax(dim=0)[0]
+""",
+        ),
+        (
+            "tanh",
+            """
+def optimal_discriminator(log_p, log_q):
+    return 0.5 * (1 + torch.tanh((log_p - log_q) / 2))
+""",
+        ),
+        (
+            "exponentials below the larger one",
+            """
+def optimal_discriminator(log_p, log_q):
+    m = torch.maximum(log_p, log_q)
+    a, b = (log_p - m).exp(), (log_q - m).exp()
+    return a / (a + b)
 """,
         ),
     ],
@@ -737,6 +931,40 @@ def game_value(x, log_p, log_q, logits):
     return torch.tensor(np.trapezoid(real + fake, x))
 """,
         ),
+        (
+            "places by index",
+            """
+def game_value(x, log_p, log_q, logits):
+    f = torch.zeros_like(x)
+    k, m = log_p.isfinite(), log_q.isfinite()
+    f[k] += log_p[k].exp() * F.logsigmoid(logits[k])
+    f[m] -= log_q[m].exp() * F.softplus(logits[m])
+    return torch.trapezoid(f, x)
+""",
+        ),
+        (
+            "weights of the places",
+            """
+def game_value(x, log_p, log_q, logits):
+    p, q = log_p.exp(), log_q.exp()
+    real = torch.where(p > 0, p * F.logsigmoid(logits), 0.0)
+    fake = torch.where(q > 0, q * F.logsigmoid(-logits), 0.0)
+    f = real + fake
+    w = torch.zeros_like(x)
+    w[1:] += x.diff() / 2
+    w[:-1] += x.diff() / 2
+    return w @ f
+""",
+        ),
+        (
+            "infinite logits put aside first",
+            """
+def game_value(x, log_p, log_q, logits):
+    a = log_p.exp() * F.logsigmoid(torch.where(log_p.isneginf(), 0.0, logits))
+    b = log_q.exp() * F.logsigmoid(-torch.where(log_q.isneginf(), 0.0, logits))
+    return torch.trapezoid(a + b, x)
+""",
+        ),
     ],
     "generator_losses": [
         (
@@ -757,6 +985,30 @@ def minimax_loss(fake_logits):
 
 def nonsaturating_loss(fake_logits):
     return -torch.mean(F.logsigmoid(fake_logits))
+""",
+        ),
+        (
+            "one from the other",
+            """
+def minimax_loss(fake_logits):
+    return -F.softplus(fake_logits).mean()
+
+
+def nonsaturating_loss(fake_logits):
+    return -minimax_loss(-fake_logits)
+""",
+        ),
+        (
+            "log-softmax of two classes",
+            """
+def minimax_loss(fake_logits):
+    l = torch.stack([fake_logits, torch.zeros_like(fake_logits)])
+    return torch.log_softmax(l, 0)[1].mean()
+
+
+def nonsaturating_loss(fake_logits):
+    l = torch.stack([fake_logits, torch.zeros_like(fake_logits)])
+    return -torch.log_softmax(l, 0)[0].mean()
 """,
         ),
     ],
@@ -796,6 +1048,40 @@ def gradient_norms(discriminator, samples, loss):
     for w, flag in zip(discriminator.parameters(), flags):
         w.requires_grad_(flag)
     return (x.grad * len(x)).flatten(1).norm(dim=1)
+""",
+        ),
+        (
+            "vmap",
+            """
+def gradient_norms(discriminator, samples, loss):
+    f = LOSSES[loss]
+    weights = {n: p.detach() for n, p in discriminator.named_parameters()}
+    one = lambda s: f(torch.func.functional_call(discriminator, weights, (s[None],)))
+    g = torch.func.vmap(torch.func.grad(one), randomness='different')(samples)
+    return g.flatten(1).norm(dim=1)
+""",
+        ),
+        (
+            "a copy of D",
+            """
+def gradient_norms(discriminator, samples, loss):
+    f = LOSSES[loss]
+    D = copy.deepcopy(discriminator)
+    x = samples.detach().clone().requires_grad_()
+    (len(x) * f(D(x))).backward()
+    return x.grad.flatten(1).norm(dim=1)
+""",
+        ),
+        (
+            "by hand through the logit",
+            """
+def gradient_norms(discriminator, samples, loss):
+    LOSSES[loss]
+    x = samples.detach().clone().requires_grad_()
+    l = discriminator(x)
+    (g,) = torch.autograd.grad(l.sum(), x)
+    D = l.detach().sigmoid()[:, 0]
+    return (D if loss == 'minimax' else 1 - D) * g.flatten(1).norm(dim=1)
 """,
         ),
     ],
@@ -871,6 +1157,33 @@ def discriminator_step(generator, discriminator, optimiser, real, noise):
     return torch.tensor(loss.item())
 """,
         ),
+        (
+            "a closure",
+            """
+def discriminator_step(generator, discriminator, optimiser, real, noise):
+    fake = generator(noise).detach()
+    def closure():
+        optimiser.zero_grad()
+        loss = discriminator_loss(discriminator(real), discriminator(fake))
+        loss.backward()
+        return loss
+    return optimiser.step(closure).detach()
+""",
+        ),
+        (
+            "G's gradients put back",
+            """
+def discriminator_step(generator, discriminator, optimiser, real, noise):
+    held = [None if p.grad is None else p.grad.clone() for p in generator.parameters()]
+    loss = discriminator_loss(discriminator(real), discriminator(generator(noise)))
+    discriminator.zero_grad()
+    loss.backward()
+    for p, h in zip(generator.parameters(), held):
+        p.grad = h
+    optimiser.step()
+    return loss.detach()
+""",
+        ),
     ],
     "generator_step": [
         (
@@ -941,6 +1254,34 @@ def generator_step(generator, discriminator, optimiser, noise, loss):
     return value.detach()
 """,
         ),
+        (
+            "functional call of D",
+            """
+def generator_step(generator, discriminator, optimiser, noise, loss):
+    frozen = {n: p.detach() for n, p in discriminator.named_parameters()}
+    optimiser.zero_grad()
+    value = LOSSES[loss](torch.func.functional_call(discriminator, frozen, (generator(noise),)))
+    value.backward()
+    optimiser.step()
+    return value.detach()
+""",
+        ),
+        (
+            "D's gradients set aside",
+            """
+def generator_step(generator, discriminator, optimiser, noise, loss):
+    held = [p.grad for p in discriminator.parameters()]
+    for p in discriminator.parameters():
+        p.grad = None
+    value = LOSSES[loss](discriminator(generator(noise)))
+    optimiser.zero_grad()
+    value.backward()
+    for p, h in zip(discriminator.parameters(), held):
+        p.grad = h
+    optimiser.step()
+    return value.detach()
+""",
+        ),
     ],
     "play_round": [
         (
@@ -991,6 +1332,31 @@ def play_round(generator, discriminator, generator_optimiser, discriminator_opti
     g_loss.backward(inputs=list(generator.parameters()))
     generator_optimiser.step()
     return {"discriminator": d_loss.detach(), "generator": g_loss.detach()}
+""",
+        ),
+        (
+            "multinomial rows",
+            """
+def play_round(generator, discriminator, generator_optimiser, discriminator_optimiser, x, *, k, batch_size, noise_size, loss):
+    for _ in range(k):
+        real = x[torch.multinomial(torch.ones(len(x)), batch_size)]
+        noise = torch.randn(batch_size, noise_size, device=x.device)
+        d = discriminator_step(generator, discriminator, discriminator_optimiser, real, noise)
+    noise = torch.randn(batch_size, noise_size, device=x.device)
+    g = generator_step(generator, discriminator, generator_optimiser, noise, loss)
+    return {"discriminator": d, "generator": g}
+""",
+        ),
+        (
+            "a random sampler",
+            """
+def play_round(generator, discriminator, generator_optimiser, discriminator_optimiser, x, *, k, batch_size, noise_size, loss):
+    from torch.utils.data import RandomSampler
+    for _ in range(k):
+        real = x[list(RandomSampler(x, num_samples=batch_size))]
+        d = discriminator_step(generator, discriminator, discriminator_optimiser, real, torch.randn(batch_size, noise_size))
+    g = generator_step(generator, discriminator, generator_optimiser, torch.randn(batch_size, noise_size), loss)
+    return {'discriminator': d, 'generator': g}
 """,
         ),
     ],

@@ -61,6 +61,12 @@ MISTAKES = {
             "    slopes = torch",
             "    q -= p\n    q += p * 1.001\n    slopes = torch",
         ),
+        ("a soft sign", "torch.sign((q - p).cumsum(0))", "torch.tanh(1e4 * (q - p).cumsum(0))"),
+        (
+            "flat where the sums are nearly equal",
+            "torch.sign((q - p).cumsum(0))",
+            "torch.where((q - p).cumsum(0).abs() > 1e-3, torch.sign((q - p).cumsum(0)), 0.0)",
+        ),
     ],
     "losses": [
         (
@@ -130,6 +136,16 @@ MISTAKES = {
             "return -fake_values.mean()",
             "return -fake_values.mean(0)",
         ),
+        (
+            "the generator's sum divided by the rows",
+            "return -fake_values.mean()",
+            "return -fake_values.sum() / len(fake_values)",
+        ),
+        (
+            "the generator's mean over rows only",
+            "return -fake_values.mean()",
+            "return -fake_values.mean(0).squeeze()",
+        ),
     ],
     "clip_weights": [
         (
@@ -196,6 +212,16 @@ MISTAKES = {
             "the critic returned",
             "            parameter.clamp_(-c, c)",
             "            parameter.clamp_(-c, c)\n    return critic",
+        ),
+        (
+            "buffers clipped, too",
+            "for parameter in critic.parameters():",
+            "for parameter in critic.state_dict().values():",
+        ),
+        (
+            "the critic left in evaluation mode",
+            "    with torch.no_grad():",
+            "    critic.eval()\n    with torch.no_grad():",
         ),
     ],
     "gradient_penalty": [
@@ -284,6 +310,8 @@ MISTAKES = {
             "(excess.relu() if one_sided else excess)",
             "(excess.relu() if one_sided else excess).float()",
         ),
+        ("the critic left in evaluation mode", "    alpha = ", "    critic.eval()\n    alpha = "),
+        ("the critic left in training mode", "    alpha = ", "    critic.train()\n    alpha = "),
     ],
     "critic": [
         ("batch norm left in", "nn.LayerNorm(2 * width)", "nn.BatchNorm1d(2 * width)"),
@@ -354,6 +382,46 @@ MISTAKES = {
             "noise added to the images",
             "return self.layers(x)",
             "return self.layers(x + 0.1 * torch.randn_like(x))",
+        ),
+        (
+            "tanh that saturates in place of a norm",
+            "nn.Linear(784, 2 * width), nn.LayerNorm(2 * width), nn.LeakyReLU(0.2),\n            nn.Linear(2 * width, width), nn.LayerNorm(width), nn.LeakyReLU(0.2),\n            nn.Linear(width, 1), nn.Flatten(0),",
+            "nn.Linear(784, 2 * width), nn.Tanh(),\n            nn.Linear(2 * width, width), nn.Tanh(),\n            nn.Linear(width, 1), nn.Flatten(0),",
+        ),
+        (
+            "sigmoids in place of a norm",
+            "nn.Linear(784, 2 * width), nn.LayerNorm(2 * width), nn.LeakyReLU(0.2),\n            nn.Linear(2 * width, width), nn.LayerNorm(width), nn.LeakyReLU(0.2),\n            nn.Linear(width, 1), nn.Flatten(0),",
+            "nn.Linear(784, 2 * width), nn.Sigmoid(),\n            nn.Linear(2 * width, width), nn.Sigmoid(),\n            nn.Linear(width, 1), nn.Flatten(0),",
+        ),
+        (
+            "leaky ReLU at the end",
+            "nn.Linear(width, 1), ",
+            "nn.Linear(width, 1), nn.LeakyReLU(0.2), ",
+        ),
+        (
+            "the width fixed",
+            "nn.Linear(784, 2 * width), nn.LayerNorm(2 * width), nn.LeakyReLU(0.2),\n            nn.Linear(2 * width, width), nn.LayerNorm(width), nn.LeakyReLU(0.2),\n            nn.Linear(width, 1), nn.Flatten(0),",
+            "nn.Linear(784, 512), nn.LayerNorm(512), nn.LeakyReLU(0.2),\n            nn.Linear(512, 256), nn.LayerNorm(256), nn.LeakyReLU(0.2),\n            nn.Linear(256, 1), nn.Flatten(0),",
+        ),
+        (
+            "the last width fixed",
+            "nn.Linear(784, 2 * width), nn.LayerNorm(2 * width), nn.LeakyReLU(0.2),\n            nn.Linear(2 * width, width), nn.LayerNorm(width), nn.LeakyReLU(0.2),\n            nn.Linear(width, 1), nn.Flatten(0),",
+            "nn.Linear(784, 2 * width), nn.LayerNorm(2 * width), nn.LeakyReLU(0.2),\n            nn.Linear(2 * width, 64), nn.LayerNorm(64), nn.LeakyReLU(0.2),\n            nn.Linear(64, 1), nn.Flatten(0),",
+        ),
+        (
+            "the two widths exchanged",
+            "nn.Linear(784, 2 * width), nn.LayerNorm(2 * width), nn.LeakyReLU(0.2),\n            nn.Linear(2 * width, width), nn.LayerNorm(width), nn.LeakyReLU(0.2),\n            nn.Linear(width, 1), nn.Flatten(0),",
+            "nn.Linear(784, width), nn.LayerNorm(width), nn.LeakyReLU(0.2),\n            nn.Linear(width, 2 * width), nn.LayerNorm(2 * width), nn.LeakyReLU(0.2),\n            nn.Linear(2 * width, 1), nn.Flatten(0),",
+        ),
+        (
+            "an image alone loses its axis",
+            "return self.layers(x)",
+            "return self.layers(x).squeeze()",
+        ),
+        (
+            "a sigmoid in evaluation mode",
+            "return self.layers(x)",
+            "return self.layers(x) if self.training else self.layers(x).sigmoid()",
         ),
     ],
     "critic_step": [
@@ -453,6 +521,47 @@ MISTAKES = {
             "generator(z).detach()",
             "generator(torch.randn_like(z)).detach()",
         ),
+        ("clips only below 1", "if c is not None:", "if c is not None and c < 1:"),
+        (
+            "the penalty at the real images",
+            "gradient_penalty(critic, real, fake)",
+            "gradient_penalty(critic, real, real)",
+        ),
+        (
+            "the penalty at the fakes",
+            "gradient_penalty(critic, real, fake)",
+            "gradient_penalty(critic, fake, fake)",
+        ),
+        (
+            "the penalty towards other fakes",
+            "gradient_penalty(critic, real, fake)",
+            "gradient_penalty(critic, real, generator(torch.randn_like(z)).detach())",
+        ),
+        (
+            "images marked for gradients",
+            "    fake = generator(z).detach()",
+            "    real.requires_grad_()\n    fake = generator(z).detach()",
+        ),
+        (
+            "the critic left in evaluation mode",
+            "    fake = generator(z).detach()",
+            "    critic.eval()\n    fake = generator(z).detach()",
+        ),
+        (
+            "the critic left in training mode",
+            "    fake = generator(z).detach()",
+            "    critic.train()\n    fake = generator(z).detach()",
+        ),
+        (
+            "the generator left in evaluation mode",
+            "    fake = generator(z).detach()",
+            "    generator.eval()\n    fake = generator(z).detach()",
+        ),
+        (
+            "the generator left in training mode",
+            "    fake = generator(z).detach()",
+            "    generator.train()\n    fake = generator(z).detach()",
+        ),
     ],
     "generator_step": [
         (
@@ -520,6 +629,36 @@ MISTAKES = {
             "under no_grad",
             "    loss = generator_loss(critic(generator(z)))\n",
             "    with torch.no_grad():\n        loss = generator_loss(critic(generator(z)))\n    loss.requires_grad_()\n",
+        ),
+        (
+            "only the last weights move",
+            "list(generator.parameters())",
+            "list(generator.parameters())[-1:]",
+        ),
+        (
+            "only the first weights move",
+            "list(generator.parameters())",
+            "list(generator.parameters())[:1]",
+        ),
+        (
+            "the critic left in evaluation mode",
+            "    loss = generator_loss(critic(generator(z)))",
+            "    critic.eval()\n    loss = generator_loss(critic(generator(z)))",
+        ),
+        (
+            "the critic left in training mode",
+            "    loss = generator_loss(critic(generator(z)))",
+            "    critic.train()\n    loss = generator_loss(critic(generator(z)))",
+        ),
+        (
+            "the generator left in evaluation mode",
+            "    loss = generator_loss(critic(generator(z)))",
+            "    generator.eval()\n    loss = generator_loss(critic(generator(z)))",
+        ),
+        (
+            "the generator left in training mode",
+            "    loss = generator_loss(critic(generator(z)))",
+            "    generator.train()\n    loss = generator_loss(critic(generator(z)))",
         ),
     ],
     "play_round": [
@@ -611,6 +750,11 @@ MISTAKES = {
                 "    return ", "    if c is not None:\n        clip_weights(critic, c)\n    return "
             ),
         ),
+        (
+            "a loss that wants a gradient",
+            "torch.stack(losses).mean()",
+            "torch.stack(losses).mean().requires_grad_()",
+        ),
     ],
 }
 
@@ -652,6 +796,33 @@ def best_critic(x, p, q):
     return torch.cat([f[:1], f[:1] + f.diff().clamp(-x.diff(), x.diff()).cumsum(0)])
 """,
         ),
+        (
+            "linear programming",
+            """
+def best_critic(x, p, q):
+    from scipy.optimize import linprog
+    import numpy as np
+    M = len(x)
+    A = np.zeros((2 * (M - 1), M)); b = np.zeros(2 * (M - 1))
+    for k in range(M - 1):
+        A[2 * k, k + 1], A[2 * k, k] = 1, -1
+        A[2 * k + 1, k + 1], A[2 * k + 1, k] = -1, 1
+        b[2 * k] = b[2 * k + 1] = float(x[k + 1] - x[k])
+    r = linprog(-(p - q).numpy(), A_ub=A, b_ub=b, bounds=[(0, 0)] + [(None, None)] * (M - 1))
+    return torch.from_numpy(r.x)
+""",
+        ),
+        (
+            "matrices of ones",
+            """
+def best_critic(x, p, q):
+    M = len(x)
+    L = torch.tril(torch.ones(M, M, dtype=torch.float64))
+    s = torch.sgn(L @ (q - p))[:-1]
+    rises = torch.cat([x.new_zeros(1), s * (x[1:] - x[:-1])])
+    return L @ rises
+""",
+        ),
     ],
     "losses": [
         (
@@ -674,6 +845,18 @@ def critic_loss(real_values, fake_values):
 
 def generator_loss(fake_values):
     return fake_values.neg().mean()
+""",
+        ),
+        (
+            "one dot product with weights",
+            """
+def critic_loss(real_values, fake_values):
+    v = torch.cat([fake_values.flatten() / fake_values.numel(), -real_values.flatten() / real_values.numel()])
+    return v.sum()
+
+
+def generator_loss(fake_values):
+    return -fake_values.mean()
 """,
         ),
     ],
@@ -705,6 +888,26 @@ def clip_weights(critic, c):
                 torch.clip_(p, -c, c)
         for child in critic.children():
             clip_weights(child, c)
+""",
+        ),
+        (
+            "through the state",
+            """
+def clip_weights(critic, c):
+    names = {n for n, _ in critic.named_parameters()}
+    new = {n: v.clamp(-c, c) for n, v in critic.state_dict().items() if n in names}
+    critic.load_state_dict(new, strict=False)
+""",
+        ),
+        (
+            "module by module",
+            """
+def clip_weights(critic, c):
+    @torch.no_grad()
+    def one(m):
+        for p in m.parameters(recurse=False):
+            p.clamp_(-c, c)
+    critic.apply(one)
 """,
         ),
     ],
@@ -750,6 +953,33 @@ def gradient_penalty(critic, real, fake, one_sided=False):
         slope = torch.autograd.grad(critic(x)[0], x, create_graph=True)[0].norm()
         total = total + (max(slope - 1, 0 * slope) if one_sided else slope - 1) ** 2
     return total / len(real)
+""",
+        ),
+        (
+            "einsum, where",
+            """
+def gradient_penalty(critic, real, fake, one_sided=False):
+    u = torch.empty(len(real), dtype=real.dtype).uniform_()
+    x = torch.einsum('n,n...->n...', u, real) + torch.einsum('n,n...->n...', 1 - u, fake)
+    x = x.detach().requires_grad_()
+    (g,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    g = g.flatten(1)
+    n = torch.einsum('nd,nd->n', g, g).add(1e-12).sqrt()
+    return torch.where((n > 1) | (not one_sided), (n - 1).square(), 0.0).mean()
+""",
+        ),
+        (
+            "mean squared error to 1",
+            """
+def gradient_penalty(critic, real, fake, one_sided=False):
+    alpha = torch.rand(len(real), *[1] * (real.dim() - 1), dtype=real.dtype, device=real.device)
+    x = (alpha * fake + (1 - alpha) * real).detach().requires_grad_()
+    (grad,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    n = torch.linalg.vector_norm(grad, dim=tuple(range(1, grad.dim())))
+    target = torch.ones_like(n)
+    if one_sided:
+        n = n.clamp(min=1)
+    return F.mse_loss(n, target)
 """,
         ),
     ],
@@ -806,6 +1036,52 @@ class Critic(nn.Module):
         return self.head(x.flatten(1)).view(-1)
 """,
         ),
+        (
+            "layer norm by hand",
+            """
+class Critic(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.a, self.b, self.o = nn.Linear(784, 2 * width), nn.Linear(2 * width, width), nn.Linear(width, 1)
+        self.g = nn.ParameterList([nn.Parameter(torch.ones(2 * width)), nn.Parameter(torch.ones(width))])
+        self.s = nn.ParameterList([nn.Parameter(torch.zeros(2 * width)), nn.Parameter(torch.zeros(width))])
+
+    def forward(self, x):
+        h = x.flatten(1)
+        for lin, g, s in zip((self.a, self.b), self.g, self.s):
+            h = lin(h)
+            h = (h - h.mean(1, keepdim=True)) / (h.var(1, keepdim=True, correction=0) + 1e-5).sqrt()
+            h = F.leaky_relu(g * h + s, 0.2)
+        return self.o(h)[:, 0]
+""",
+        ),
+        (
+            "small first weights",
+            """
+class Critic(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(784, 2 * width), nn.LayerNorm(2 * width), nn.LeakyReLU(0.2), nn.Linear(2 * width, width), nn.LayerNorm(width), nn.LeakyReLU(0.2), nn.Linear(width, 1), nn.Flatten(0))
+        for m in self.layers:
+            if isinstance(m, nn.Linear):
+                nn.init.normal_(m.weight, 0.0, 0.02)
+
+    def forward(self, x):
+        return self.layers(x)
+""",
+        ),
+        (
+            "norm after the activation",
+            """
+class Critic(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(784, 2 * width), nn.LeakyReLU(0.2), nn.LayerNorm(2 * width), nn.Linear(2 * width, width), nn.LeakyReLU(0.2), nn.LayerNorm(width), nn.Linear(width, 1), nn.Flatten(0))
+
+    def forward(self, x):
+        return self.layers(x)
+""",
+        ),
     ],
     "critic_step": [
         (
@@ -843,6 +1119,41 @@ def critic_step(critic, generator, optimiser, real, z, weight, c):
             if c is not None:
                 p.clamp_(-c, c)
     return torch.tensor(float(loss.detach()))
+""",
+        ),
+        (
+            "a closure",
+            """
+def critic_step(critic, generator, optimiser, real, z, weight, c):
+    fake = generator(z).detach()
+    kept = {}
+    def closure():
+        optimiser.zero_grad()
+        kept['loss'] = critic_loss(critic(real), critic(fake))
+        total = kept['loss'] + weight * gradient_penalty(critic, real, fake)
+        total.backward()
+        return total
+    optimiser.step(closure)
+    if c is not None:
+        clip_weights(critic, c)
+    return kept['loss'].detach()
+""",
+        ),
+        (
+            "three backwards",
+            """
+def critic_step(critic, generator, optimiser, real, z, weight, c):
+    fake = generator(z).detach()
+    optimiser.zero_grad()
+    a, b = critic(fake).mean(), critic(real).mean()
+    a.backward()
+    (-b).backward()
+    (weight * gradient_penalty(critic, real, fake)).backward()
+    optimiser.step()
+    if c is not None:
+        for p in critic.parameters():
+            p.data.clamp_(-c, c)
+    return (a - b).detach()
 """,
         ),
     ],
@@ -885,6 +1196,32 @@ def generator_step(critic, generator, optimiser, z):
     return loss.detach()
 """,
         ),
+        (
+            "the critic frozen only while the graph is built",
+            """
+def generator_step(critic, generator, optimiser, z):
+    critic.requires_grad_(False)
+    loss = generator_loss(critic(generator(z)))
+    critic.requires_grad_(True)
+    optimiser.zero_grad()
+    loss.backward()
+    critic.requires_grad_(True)
+    optimiser.step()
+    return loss.detach()
+""",
+        ),
+        (
+            "functional call of the critic",
+            """
+def generator_step(critic, generator, optimiser, z):
+    frozen = {n: p.detach() for n, p in critic.named_parameters()}
+    optimiser.zero_grad()
+    loss = -torch.func.functional_call(critic, frozen, (generator(z),)).mean()
+    loss.backward()
+    optimiser.step()
+    return loss.detach()
+""",
+        ),
     ],
     "play_round": [
         (
@@ -908,6 +1245,15 @@ def play_round(critic, generator, optimisers, real, z, weight, c):
     for k, (batch, noise) in enumerate(zip(real.unbind(0), noises)):
         seen[k] = critic_step(critic, generator, optimisers[0], batch, noise, weight=weight, c=c)
     return seen.mean(), generator_step(critic, generator, optimisers[1], last)
+""",
+        ),
+        (
+            "floats, averaged",
+            """
+def play_round(critic, generator, optimisers, real, z, weight, c):
+    a, b = optimisers
+    ls = [critic_step(critic=critic, generator=generator, optimiser=a, real=x, z=e, weight=weight, c=c).item() for x, e in zip(real.unbind(), z.unbind())]
+    return torch.tensor(ls).mean(), generator_step(critic, generator, b, z[len(real)])
 """,
         ),
     ],

@@ -2,15 +2,18 @@
 
 Each answer of tests/mistakes/LAB.py takes the place of the lab's own; the lab's other answers
 stay, and the hidden test of that answer runs on five seeds, all in this process. Prints what
-every answer earned and writes the table that the book shows, book/results/LAB/mistakes.json.
+every answer earned and writes the table that the book shows, book/results/LAB/mistakes.json, with
+a stamp of what it was made from.
 """
 
 import ast
+import hashlib
 import importlib.util
 import io
 import json
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,7 +116,13 @@ def cases(lab: str) -> list[tuple[str, str, str, bool]]:
     return found
 
 
-def run(lab: str, only: str | None = None) -> list[dict[str, Any]]:
+def stamp(lab: str) -> str:
+    """Names what a table is made from: the lab's code with its hidden tests, and all answers."""
+    made_from = [Lab.read(lab), cases(lab), list(SEEDS)]
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def run(lab: str, only: str | None = None, seeds: Sequence[int] = SEEDS) -> list[dict[str, Any]]:
     """One row an answer: what it is, whether it is right, its points on each seed, of how many."""
     import torch  # a lab's, and slow to import
 
@@ -125,9 +134,9 @@ def run(lab: str, only: str | None = None) -> list[dict[str, Any]]:
             continue
         try:
             namespace = taken.namespace(setup, answer, source)
-            results = [taken.earned(answer, namespace, seed) for seed in SEEDS]
+            results = [taken.earned(answer, namespace, seed) for seed in seeds]
         except Exception as error:  # the answer does not even define
-            results = [(0.0, f"{type(error).__name__}: {error}")] * len(SEEDS)
+            results = [(0.0, f"{type(error).__name__}: {error}")] * len(seeds)
         rows.append(
             {
                 "answer": answer,
@@ -146,10 +155,11 @@ def held(row: dict[str, Any]) -> bool:
     return all((points == row["of"]) == row["right"] for points in row["points"])
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(lab: str, rows: list[dict[str, Any]]) -> str:
     """What the book shows: the rows without the words, which hold numbers of one run."""
     kept = [{key: row[key] for key in ("answer", "name", "right", "points", "of")} for row in rows]
-    return "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in kept) + "\n]\n"
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in kept)
+    return f'{{"stamp": "{stamp(lab)}", "rows": [\n{lines}\n]}}\n'
 
 
 def main() -> None:
@@ -165,7 +175,7 @@ def main() -> None:
             print("    " + row["said"][:300])
     path = ROOT / "book" / "results" / lab / "mistakes.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(table(rows))
+    path.write_text(table(lab, rows))
     if not all(map(held, rows)):
         raise SystemExit("some answers got what they do not deserve")
 
