@@ -1,19 +1,25 @@
-"""Make every lab's notebooks from its source: `python solutions/make.py [LAB …]`.
+"""Make every lab's notebooks from its source: `python solutions/make.py [--seeds N] [LAB …]`.
 
     solutions/NN_lab/lab.py     written by an author: jupytext's percent format
     solutions/NN_lab/lab.ipynb  made: the same cells, executed, with their outputs
     notebooks/NN_lab/lab.ipynb  made: the student's notebook, by nbgrader
+    book/results/NN_lab/*.json  made: the lab's record, one for each profile and seed
 
 Only what is stale is made. A change of prose keeps the outputs; a change of code runs the lab
-again, in the profile of this machine, and writes its record into book/results.
+again, in the profile of this machine. With `--seeds N` there is a record for each of the seeds
+0 to N − 1 in this profile; a notebook is kept of seed 0 alone. What was finished before a stop is
+not run again.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import re
+import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,6 +32,8 @@ from traitlets.config import Config, PyFileConfigLoader
 ROOT = Path(__file__).resolve().parents[1]
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 CORES_PER_LAB = 2
+RESULTS = ROOT / "book" / "results"
+SEED_LINE = re.compile(r"^SEED = 0$", re.M)
 
 
 def labs() -> list[str]:
@@ -63,17 +71,54 @@ def read(lab: str) -> NotebookNode:
 
 
 def source_hash(lab: str) -> str:
-    """Names a lab's source, so that a record made by older code can be told."""
-    return hashlib.sha256(source(lab).read_bytes()).hexdigest()[:16]
+    """Names the code that a lab's numbers come from, so that a record of older code can be told.
+
+    That is all code but the hidden tests, which judge and leave nothing behind; no prose.
+    """
+    cells = [cell for cell in read(lab).cells if cell.cell_type == "code"]
+    return _hash([c.source for c in cells if not c.metadata.get("nbgrader", {}).get("grade")])
 
 
-def execute(lab: str, notebook: NotebookNode, results: Path) -> None:
+def record_path(lab: str, seed: int, results: Path = RESULTS) -> Path:
+    """Where the lab's record of this machine's profile is."""
+    from gmlib import profile
+
+    return results / lab / f"{profile.name()}-seed{seed}.json"
+
+
+def stale(records: Iterable[dict]) -> list[str]:
+    """A sentence for each record that older code than the lab's present one has made."""
+    found = []
+    for record in records:
+        lab, name, seed = record["lab"], record["profile"], record["seed"]
+        if record["source"] != source_hash(lab):
+            command = f"GMLIB_PROFILE={name} python solutions/make.py --seeds {seed + 1} {lab}"
+            found.append(
+                f"book/results/{lab}/{name}-seed{seed}.json was made by older code than lab {lab} "
+                f"has now: run `{command}`"
+            )
+    return found
+
+
+def recorded(lab: str, seed: int, results: Path = RESULTS) -> bool:
+    """Whether the lab's present code has a record of this seed in this profile."""
+    path = record_path(lab, seed, results)
+    return path.exists() and not stale([json.loads(path.read_text())])
+
+
+def execute(lab: str, notebook: NotebookNode, results: Path, seed: int = 0) -> None:
     """Run all cells in a kernel of their own and keep what does not change from run to run.
 
-    The lab's record is written below `results`.
+    The lab's record is written below `results`. With another seed the line `SEED = 0` is changed,
+    and half-done trainings are kept apart, since two seeds may run at once.
     """
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.source = SEED_LINE.sub(f"SEED = {seed}", cell.source)
+    cache = Path(os.environ.get("GMLIB_CACHE") or Path.home() / ".cache" / "gmlib")
     environment = {
         **os.environ,
+        "GMLIB_CACHE": str(cache / f"seed{seed}" if seed else cache),
         "GMLIB_RESULTS": str(results),
         "GMLIB_SOURCE": source_hash(lab),
         "OMP_NUM_THREADS": str(CORES_PER_LAB),
@@ -110,7 +155,7 @@ def carry_over(old: NotebookNode, new: NotebookNode) -> None:
 
 
 def make_twin(lab: str, force: bool) -> str:
-    """Make solutions/NN_lab/lab.ipynb where it is stale; says what was done."""
+    """Make solutions/NN_lab/lab.ipynb and its record where they are stale; says what was done."""
     made = source(lab).with_suffix(".ipynb")
     old, new = _existing(made), read(lab)
     stamp = old.metadata.get("gmlib", {}) if old else {}
@@ -120,10 +165,41 @@ def make_twin(lab: str, force: bool) -> str:
         carry_over(old, new)
         done = "text changed"
     else:
-        execute(lab, new, ROOT / "book" / "results")
-        done = "executed"
+        with tempfile.TemporaryDirectory() as scratch:
+            execute(lab, new, Path(scratch))
+            write(new, made)
+            keep_records(Path(scratch))  # last, so that a record says that the notebook is there
+        return "executed"
     write(new, made)
     return done
+
+
+def make_record(lab: str, seed: int, results: Path = RESULTS) -> str:
+    """Run the lab with another seed and keep its record alone; says what was done."""
+    if recorded(lab, seed, results):
+        return "fresh"
+    with tempfile.TemporaryDirectory() as scratch:
+        execute(lab, read(lab), Path(scratch), seed)
+        keep_records(Path(scratch), results)
+    return "executed"
+
+
+def make_seed(lab: str, seed: int, force: bool) -> str:
+    """Make the record of one seed, and with seed 0 the executed notebook; says what was done."""
+    if seed == 0:
+        return make_twin(lab, force or not recorded(lab, 0))
+    if force:
+        record_path(lab, seed).unlink(missing_ok=True)
+    return make_record(lab, seed)
+
+
+def keep_records(scratch: Path, results: Path = RESULTS) -> None:
+    """Move the records that a run has written into the book, each at once and whole."""
+    for made in scratch.rglob("*.json"):
+        kept = results / made.relative_to(scratch)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made, kept.with_suffix(".partial"))
+        os.replace(kept.with_suffix(".partial"), kept)
 
 
 def nbgrader_settings(root: Path) -> Config:
@@ -168,17 +244,35 @@ def _hash(parts: list) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def workers() -> int:
+    """How many labs run at once: as many as have cores of their own, and one on a GPU."""
+    import torch
+
+    return 1 if torch.cuda.is_available() else max(1, (os.cpu_count() or 1) // CORES_PER_LAB)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("labs", nargs="*", default=labs(), metavar="LAB", help="such as 22_vae")
     parser.add_argument("--force", action="store_true", help="run also what is fresh")
-    arguments = parser.parse_args()
-    workers = max(1, (os.cpu_count() or 1) // CORES_PER_LAB)
-    with ThreadPoolExecutor(workers) as pool:
+    parser.add_argument("--seeds", type=int, metavar="N", help="have a record of each of N seeds")
+    given = parser.parse_args()
+
+    def run(job: tuple[int, str]) -> str:
+        seed, lab = job
+        if given.seeds is None:
+            done = make_twin(lab, given.force)
+        else:
+            done = make_seed(lab, seed, given.force)
+            print(f"{lab}, seed {seed}: {done}", flush=True)
+        return done
+
+    jobs = [(seed, lab) for seed in range(given.seeds or 1) for lab in given.labs]
+    with ThreadPoolExecutor(workers()) as pool:
         # All of them before the first student notebook: nbgrader_config.py, which that reads,
         # sets the profile of grading for this process.
-        twins = list(pool.map(lambda lab: make_twin(lab, arguments.force), arguments.labs))
-    for lab, done in zip(arguments.labs, twins, strict=True):
+        twins = list(pool.map(run, jobs))[: len(given.labs)]
+    for lab, done in zip(given.labs, twins, strict=True):
         student = _existing(ROOT / "notebooks" / lab / source(lab).with_suffix(".ipynb").name)
         twin = _existing(source(lab).with_suffix(".ipynb"))
         if student is None or student.metadata.get("gmlib") != twin.metadata.gmlib:

@@ -174,10 +174,10 @@ while True:
     except KeyboardInterrupt:
         pass
 """
-    started = time.monotonic()
+    started = kernel.box.time()
     with pytest.raises(Ended, match="took longer than 1 s"):
         kernel.run(stubborn, 1, 1_000)
-    assert time.monotonic() - started < 8
+    assert kernel.box.time() - started < 8
     kernel.box.kill()
     assert kernel.box.ended()
 
@@ -255,7 +255,8 @@ def test_a_kernel_that_ends_is_told(kernel: Kernel, code: str, why: str) -> None
     kernel.box.kill()
 
 
-def test_a_flood_of_output_is_stopped(kernel: Kernel) -> None:
+def test_a_flood_of_output_is_stopped(parent: sandbox.Parent) -> None:
+    """A kernel that is interrupted amid a large write may not come back: then it is ended."""
     floods = (
         "while True: print('x' * 10**6)",
         "while True: print('x')",
@@ -263,9 +264,16 @@ def test_a_flood_of_output_is_stopped(kernel: Kernel) -> None:
         "print('x' * 2 * 10**8)",
     )
     for flood in floods:
-        outputs, _ = kernel.run(flood, 30, 50_000)
-        assert sum(len(str(o)) for o in outputs) < 400_000
-        assert said(kernel, "1 + 1").endswith("{'text/plain': '2'}"), flood
+        kernel = Kernel(parent.start(LIMITS))
+        try:
+            _, stopped = kernel.run(flood, 30, 50_000)
+            assert said(kernel, "1 + 1").endswith("{'text/plain': '2'}"), flood
+        except Ended as ended:
+            stopped = str(ended)
+        assert stopped in ("too much output", ""), flood
+        assert sum(len(str(o)) for o in kernel.outputs.cells()) < 400_000
+        kernel.close()
+        kernel.box.kill()
 
 
 def test_without_bubblewrap_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

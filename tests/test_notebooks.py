@@ -1,7 +1,10 @@
 """The made notebooks: fresh, without a trace of the solution, identical when made again."""
 
+import ast
 import copy
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +127,91 @@ def test_pipeline_twice_gives_the_same_bytes(
         make.write(notebook, tmp_path / f"{i}.ipynb")
         written.append((tmp_path / f"{i}.ipynb").read_bytes())
     assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_one_line_sets_the_seed_of_the_whole_lab(lab: str) -> None:
+    """`make.execute` changes that line, and all that is drawn outside the checks follows."""
+    cells = [cell for cell in make.read(lab).cells if cell.cell_type == "code"]
+    lines = [line for cell in cells for line in re.findall(r"^SEED\b.*=.*", cell.source, re.M)]
+    assert lines == ["SEED = 0"]
+    assert sum(len(make.SEED_LINE.findall(cell.source)) for cell in cells) == 1
+    checks = [cell for cell in cells if cell.metadata.get("nbgrader", {}).get("locked")]
+    fixed = [
+        ast.unparse(node)
+        for cell in cells
+        if cell not in checks
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("manual_seed")
+        if isinstance(node.args[0], ast.Constant)
+    ]
+    assert fixed == []
+
+
+def test_a_record_of_another_seed_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds other numbers, no notebook is touched, and a second run finds it."""
+    monkeypatch.setenv("GMLIB_PROFILE", "test")
+    lab = LABS[-1]
+    kept = twin_path(lab).read_bytes()
+    assert make.make_record(lab, 7, tmp_path) == "executed"
+    assert make.make_record(lab, 7, tmp_path) == "fresh"
+    (path,) = (p for p in tmp_path.rglob("*") if p.is_file())
+    assert path == make.record_path(lab, 7, tmp_path) == tmp_path / lab / "test-seed7.json"
+    record = json.loads(path.read_text())
+    assert (record["seed"], record["source"]) == (7, make.source_hash(lab))
+    assert twin_path(lab).read_bytes() == kept
+
+    path.write_text(json.dumps(record | {"source": "older"}))
+    assert not make.recorded(lab, 7, tmp_path)
+    assert not make.recorded(lab, 8, tmp_path)
+
+
+def test_a_stopped_run_goes_on_with_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeds that have a record are not run again; a half-done one is, from its start."""
+    monkeypatch.setenv("GMLIB_PROFILE", "test")
+    ran: list[tuple[str, int]] = []
+
+    def run(lab: str, notebook: NotebookNode, results: Path, seed: int = 0) -> None:
+        ran.append((lab, seed))
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        record = {"lab": lab, "profile": "test", "seed": seed, "source": make.source_hash(lab)}
+        made = make.record_path(lab, seed, results)
+        made.parent.mkdir(parents=True)
+        made.write_text(json.dumps(record))
+
+    monkeypatch.setattr(make, "execute", run)
+    lab = LABS[0]
+    assert make.make_record(lab, 1, tmp_path) == "executed"
+    with pytest.raises(KeyboardInterrupt):
+        make.make_record(lab, 2, tmp_path)
+    done = [make.make_record(lab, seed, tmp_path) for seed in (1, 2)]
+    assert done == ["fresh", "executed"]
+    assert ran == [(lab, 1), (lab, 2), (lab, 2)]
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_record_goes_stale_with_code_and_not_with_prose_or_hidden_tests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = LABS[0]
+    text, before = make.source(lab).read_text(), make.source_hash(lab)
+    changed = tmp_path / "lab.py"
+    monkeypatch.setattr(make, "source", lambda _: changed)
+
+    def after(old: str, new: str) -> str:
+        assert old in text
+        changed.write_text(text.replace(old, new, 1))
+        return make.source_hash(lab)
+
+    assert after("# # Lab", "# # The lab") == before
+    assert after("### BEGIN HIDDEN TESTS", "### BEGIN HIDDEN TESTS\nassert True") == before
+    assert after("SEED = 0", "SEED = 0\nmore = 1") != before
+    assert after("### BEGIN SOLUTION", "### BEGIN SOLUTION\n    pass") != before
 
 
 @pytest.mark.parametrize("lab", LABS)

@@ -95,7 +95,7 @@ def reconstruction_error(x: Tensor, decoded: Tensor) -> Tensor:
             any values, not only those between 0 and 1.
 
     Returns:
-        float (N,), of the same dtype, differentiable in both arguments.
+        float (N,), of the same dtype, differentiable in both arguments, also where they are equal.
     """
     ### BEGIN SOLUTION
     return (x - decoded).pow(2).flatten(1).sum(dim=1)
@@ -129,6 +129,8 @@ for dtype in (torch.float32, torch.float64):
     for shape in shapes:
         for size in (0.1, 3.0, 40.0):
             x, decoded = torch.randn(2, *shape, generator=generator, dtype=dtype) * size
+            if size == 3:
+                decoded[-1] = x[-1]  # a perfect reconstruction; its gradient is zero
             copies = x.clone(), decoded.clone()
             found = reconstruction_error(*copies)
             what = f"the error of images of shape {shape}"
@@ -202,12 +204,14 @@ print("pca: all that this check looks at holds")
 generator, points = check.generator(), {}
 
 
-def known_components(n: int, p: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def known_components(
+    n: int, p: int, dtype: torch.dtype, ratio: float = 1.35
+) -> tuple[Tensor, Tensor, Tensor]:
     """Data (n, p) with their mean, (p,), and all their principal components, (p, min(n − 1, p))."""
     rank = min(n - 1, p)
     some = torch.randn(n, rank, generator=generator, dtype=torch.float64)
     scores_ = torch.linalg.qr(some - some.mean(0))[0]  # orthonormal, and each of mean zero
-    widths = 8 * 1.35 ** -torch.arange(rank).double()
+    widths = 8 * ratio ** -torch.arange(rank).double()
     directions = torch.linalg.qr(torch.randn(p, rank, generator=generator).double())[0]
     mean = 4 * torch.randn(p, generator=generator).double()
     return (scores_ * widths @ directions.T + mean).to(dtype), mean, directions
@@ -215,11 +219,12 @@ def known_components(n: int, p: int, dtype: torch.dtype) -> tuple[Tensor, Tensor
 
 cases = (
     (60, 8, 3), (40, 6, 6), (5, 20, 4), (30, 12, 1), (12, 12, 5), (9, 9, 8), (2, 3, 1), (300, 5, 2),
+    (120, 70, 3),  # of many widths, so that only an exact method tells them apart
 )  # fmt: skip
 found = []
 for dtype, atol in ((torch.float64, 1e-6), (torch.float32, 2e-3)):
     for n, p, k in cases:
-        x, mean, directions = known_components(n, p, dtype)
+        x, mean, directions = known_components(n, p, dtype, 1.03 if n == 120 else 1.35)
         before = x.clone()
         found.append((pca(x, k), mean, directions[:, :k], dtype, atol, f"{n} rows of {p} numbers"))
         assert torch.equal(x, before), "the function has changed its argument"
@@ -375,9 +380,10 @@ check.total(points)
 class LinearAutoencoder(nn.Module):
     """An encoder and a decoder that are affine maps: z = Ex + c and x̂ = Dz + b.
 
-    All of D and E learn, and start at random numbers. b is learned as well and has a number of its
-    own for each of the P numbers of x; c may be left out. Both maps are the same in training and
-    evaluation mode, and a row of their output depends on the same row of their input only.
+    D and E are two matrices: each learns on its own and can become any matrix. They start at random
+    numbers, others in every new network. b is learned as well and has a number of its own for each
+    of the P numbers of x; c may be left out. Both maps are the same in training and evaluation
+    mode, and a row of their output depends on the same row of their input only.
 
     Args:
         pixels: P, the numbers of a datum.
@@ -483,6 +489,23 @@ with check.part(points, "all of it learns", 1):
             moved = (slopes(f, inputs.shape[1]) - matrix).abs()
             assert (moved.amax(0) > 1e-6).all(), f"a row of the matrix of {name} does not learn"
             assert (moved.amax(1) > 1e-6).all(), f"a column of the matrix of {name} does not learn"
+        for f, g, inputs, wide, outputs in (
+            (model.encode, model.decode, pixels, latents, latents),
+            (model.decode, model.encode, latents, pixels, pixels),
+        ):  # fmt: skip
+            still = slopes(g, wide)
+            check.descend(f, model, normal(5, inputs), normal(5, outputs), lr=1e-2)
+            assert torch.equal(slopes(g, wide), still), (
+                "E and D are not two matrices: one moves both"
+            )
+        first, second = (
+            slopes(LinearAutoencoder(pixels, latents).encode, pixels) for _ in range(2)
+        )
+        assert (first - second).abs().max() > 1e-4, "two networks start with the same E"
+        first, second = (
+            slopes(LinearAutoencoder(pixels, latents).decode, latents) for _ in range(2)
+        )
+        assert (first - second).abs().max() > 1e-4, "two networks start with the same D"
         check.load_state(other, check.state(model))
         check.close(other.encode(x), model.encode(x), "encode of a loaded copy")
         check.close(other.decode(z), model.decode(z), "decode of a loaded copy")
@@ -490,6 +513,26 @@ with check.part(points, "all of it learns", 1):
         for _ in range(120):
             check.descend(model.decode, model, zero, model.decode(zero).detach() - target, lr=0.1)
         check.close(model.decode(zero), target, "b, after learning to be a given image", atol=0.05)
+    for pixels, latents in ((12, 3), (5, 5)):
+        model = LinearAutoencoder(pixels, latents)
+        for name, f, inputs, outputs in (
+            ("E", model.encode, pixels, latents), ("D", model.decode, latents, pixels),
+        ):  # fmt: skip
+            wanted, rows = 3 * normal(inputs, outputs), torch.eye(inputs)
+            rows, targets = torch.cat([rows, -rows]), torch.cat([wanted, -wanted])
+            lr, error = 0.4 / inputs, f(rows).detach() - targets
+            for _ in range(500):
+                if error.abs().max() < 0.02:
+                    break
+                before = check.state(model)
+                check.descend(f, model, rows, error, lr)
+                found = f(rows).detach() - targets
+                if found.norm() < error.norm():
+                    lr, error = 1.2 * lr, found
+                else:  # the step was too long
+                    check.load_state(model, before)
+                    lr = lr / 3
+            check.close(slopes(f, inputs), wanted, f"{name}, after learning a matrix", atol=0.05)
 check.total(points)
 ### END HIDDEN TESTS
 
@@ -741,6 +784,10 @@ with check.part(points, "the encoder", 1):
     u, v = images(6) / 2, images(6) / 2
     bent = model.encode(u + v) - model.encode(u) - model.encode(v) + model.encode(0 * u)
     assert bent.abs().max() > 1e-3 * spread, "the encoder is linear: there is no activation"
+    training = ConvAutoencoder(7)  # a norm after the last layer would hide what all images share
+    dull, spotted = (training.encode(x) for x in (0.3 * images(40), (images(40) > 0.9).float()))
+    moved = (dull.mean(0) - spotted.mean(0)).abs().max()
+    assert moved > 1e-3 * spotted.std(0).mean(), "codes of any batch have the same mean: a norm?"
 with check.part(points, "the decoder", 1):
     model, z = ConvAutoencoder(7), normal(16, 7) * 2
     check.evaluate(model)
@@ -754,7 +801,7 @@ with check.part(points, "the decoder", 1):
     decoded = model.decode(z)
     spread = logits(decoded).std(0)
     model.encode(images(16))  # must leave no trace in the decoder
-    for batch in (z[3:4], z[[3, 5]]):
+    for batch in (z[3:4], z[[3, 5]], z[[3, *range(1, 16)]]):
         change = (logits(model.decode(batch)[0]) - logits(decoded[3])).abs().max()
         assert change < 1e-2 * spread.mean(), "an image depends on more than its code"
     assert spread.min() > 1e-4 * spread.mean(), "a pixel is the same for all codes"
@@ -822,6 +869,14 @@ with check.part(points, "both networks learn", 1):
         assert distance.max() < 0.03, (
             f"pixels can not all learn to be {'white' if white else 'black'}"
         )
+    check.load_state(model, start)
+    for step in range(16):
+        pixels = model.decode(z[:1]).detach()
+        if pixels.median() < 3e-5:
+            break
+        pull = 1 / (pixels * (1 - pixels)).clamp(min=1e-7)  # as strong however dark
+        check.descend(model.decode, model, z[:1], pull, lr=1e-5 * 2**step)
+    assert pixels.median() < 3e-5, "pixels stop above black; is a clamp after the sigmoid?"
 check.total(points)
 ### END HIDDEN TESTS
 
@@ -933,7 +988,7 @@ plot.grid(
 # is another. So we choose several times, and look at the spread.
 #
 # **Exercise 6** (2 points, 15 minutes). Write the choice. It must come out the same for the same
-# seed, and it must not disturb the random numbers that others use.
+# seed, and it must not disturb torch's random numbers, which others use.
 
 
 # %% nbgrader={"grade": false, "grade_id": "few_labels", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1020,6 +1075,9 @@ with check.part(points, "what is chosen", 1):
         except ValueError:
             continue
         raise AssertionError("there is no ValueError where a class is too small")
+    first, second = (mixed_labels(*[9] * 6) for _ in range(2))
+    for labels in (first, second, first):  # as many labels and the same seed, but others
+        check.close(labels[few_labels(labels, 5, 5)].bincount(), [5] * 6, "how many of each class")
 with check.part(points, "how it is chosen", 1):
     labels, runs, per_class = mixed_labels(9, 9, 6), 500, 3
     first = int(torch.randint(10_000, (), generator=generator))
@@ -1161,6 +1219,8 @@ with check.part(points, "normalise", 1):
             if d > 3:
                 z[:, 1] = 0.3  # one that tells nothing
             z_test = 3 * torch.randn(m, d, generator=generator, dtype=dtype) - shift
+            if n == 5:
+                z, z_test = z / 100, z_test / 100  # a size far below one
             copies = z.clone(), z_test.clone()
             found, found_test = normalise(*copies)
             for value, before in zip(copies, (z, z_test), strict=True):
@@ -1174,12 +1234,14 @@ with check.part(points, "logistic_regression", 1):
     for n, d, classes, decay, dtype in (
         (40, 6, 4, 0.3, torch.float64), (40, 6, 4, 0.03, torch.float64), (25, 40, 5, 0.1, None),
         (30, 3, 3, 1.5, None), (36, 12, 12, 0.02, torch.float64), (20, 2, 2, 0.1, torch.float64),
-        (9, 5, 3, 0.01, torch.float64),
+        (9, 5, 3, 0.01, torch.float64), (60, 8, 4, 0.001, torch.float64),
     ):  # fmt: skip
         y = torch.cat([torch.arange(classes), torch.arange(classes)])  # each class, then uneven
         y = torch.cat([y, y.new_zeros(n)])[:n][torch.randperm(n, generator=generator)]
         z = torch.randn(n, d, generator=generator, dtype=dtype)
         z = z + 0.8 * torch.randn(classes, d, generator=generator, dtype=dtype)[y] + 0.7
+        if n == 60:
+            z = z * 2.0 ** torch.arange(-4, 4)  # long and narrow: twenty iterations do not do
         copies = z.clone(), y.clone()
         W, b = logistic_regression(*copies, classes, decay)
         what = f"{n} examples, {d} features, {classes} classes, decay {decay}"
@@ -1298,13 +1360,22 @@ def grow(body: ConvAutoencoder, x: Tensor) -> None:
 with check.part(points, "the logits", 1):
     for latents, classes in ((5, 3), (9, 12), (3, 2)):
         body = ConvAutoencoder(latents)
-        model = Classifier(body, latents, classes)
-        check.evaluate(body)
-        check.evaluate(model)
         x = F.interpolate(torch.rand(60, 1, 7, 7, generator=generator), 28)
+        check.evaluate(body)
+        before = body.encode(x)
+        model = Classifier(body, latents, classes)
+        check.close(
+            body.encode(x), before, "the codes of the autoencoder that was given", atol=1e-4
+        )
+        check.evaluate(body)  # and the rest is in training mode
         copy = x.clone()
-        check.shape(model(copy), (60, classes), "the logits")
+        size = model(copy).std() + 1e-6
         assert torch.equal(copy, x), "the classifier has changed its images"
+        check.close(model(x) / size, model(x) / size, "the logits, twice, in training", atol=1e-3)
+        alone = model(x[:1]) / size
+        check.close(alone, model(x)[:1] / size, "the logits of one image, in training", atol=1e-3)
+        check.evaluate(model)
+        check.shape(model(x), (60, classes), "the logits")
         grow(body, x)
         check.descend(model, model, x, normal(60, classes), lr=1e-3)
         logits = model(x)
@@ -1325,6 +1396,15 @@ with check.part(points, "all of it learns", 1):
         most = classes * (latents + 1)
         assert holds(learned, cotangent.T @ codes, most), "no parameter has the gradient of W"
         assert holds(learned, cotangent.sum(0), most), "no parameter has the gradient of b"
+        grow(body, x)
+        solution, _ = explained(body.encode(x), model(x))
+        pull = cotangent @ solution[:-1].T.float()  # what the linear layer sends back to the codes
+        through = check.parameter_gradients(model, body, x, cotangent)
+        wanted = check.parameter_gradients(body.encode, body, x, pull)
+        for name, slope in wanted.items():
+            error = 0.03 * slope.abs().max() + 1e-6
+            check.close(through[name], slope, f"the gradient of {name}", rtol=0.03, atol=error)
+        codes = body.encode(x).detach()
         check.descend(model, model, x, cotangent, lr=1e-3)
         spread = codes.std(0).mean()
         assert (body.encode(x) - codes).abs().max() > 1e-5 * spread, "the encoder does not learn"
@@ -1542,12 +1622,18 @@ with check.part(points, "the fit", 1):
             assert torch.equal(z, before), "the function has changed its argument"
             mean = z.double().sum(0) / n
             wanted = torch.einsum("ni,nj->ij", *[z.double() - mean] * 2) / n
+            fine = 1e-9 if dtype == torch.float64 else 1e-5
             check.close(m, mean, "the mean", atol=1e-4)
-            check.close(covariance, wanted, "the covariance", rtol=1e-3, atol=1e-3)
+            error = fine * wanted.abs().max()
+            check.close(covariance, wanted, "the covariance", rtol=fine, atol=error)
             assert m.dtype == covariance.dtype == dtype, f"expected {dtype}; found {m.dtype}"
 with check.part(points, "the draws", 1):
     for d, n in ((3, 60_000), (1, 30_000), (6, 60_000)):
         m, covariance = 2 * torch.randn(d, generator=generator).double(), covariance_of(d)
+        small = sample_codes(m, covariance / 400, 20_000) * 20
+        check.close(
+            small.T.cov().reshape(d, d), covariance, "a small covariance of draws", rtol=0, atol=0.2
+        )
         for dtype in (torch.float32, torch.float64):
             inputs = m.to(dtype), covariance.to(dtype)
             copies = [t.clone() for t in inputs]
@@ -1562,6 +1648,7 @@ with check.part(points, "the draws", 1):
             noise = torch.linalg.solve_triangular(
                 torch.linalg.cholesky(covariance), (z.double() - m).T, upper=False
             )
+            assert noise.abs().amax(1).min() > 3.5, "no draw lies far out; is the noise cut off?"
             for power, moment in ((3, 0.0), (4, 3.0)):
                 theirs = noise.pow(power).mean(1)
                 check.close(

@@ -115,8 +115,9 @@ plot.grid(
 # `stage` gives what a stage computes before its activation. The activations are added in
 # `forward`, which stands there: ReLU after stages 0 and 1, tanh after stage 2. There is no other
 # layer, in particular no hidden layer that is fully connected. Batch norm is torch's own with
-# its defaults. A convolution before a batch norm may have a bias or not; the last one has one.
-# Leave the start values as torch makes them: they are exercise 3.
+# its defaults. A convolution before a batch norm may have a bias, one number a map, or none; the
+# last one has one. All of it learns. Leave the start values as torch makes them: they are
+# exercise 3.
 
 
 # %% nbgrader={"grade": false, "grade_id": "generator", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -169,6 +170,7 @@ for k, maps in ((0, 10), (1, 5)):
     hint = "Each map is normalised over the batch and all places; nothing follows."
     check.close(h.mean((0, 2, 3)), torch.zeros(maps), f"stage {k}: means", atol=0.01, hint=hint)
     check.close(h.std((0, 2, 3)), torch.ones(maps), f"stage {k}: spreads", rtol=0.05, hint=hint)
+check.close(model.stage(0, 0 * z), 0 * inputs[1], "stage 0 of zeros: one bias a map", atol=1e-3)
 check.close(
     model.stage(2, inputs[2][:1]), model.stage(2, inputs[2])[:1], "stage 2 of one input alone",
     hint="No batch norm at the output: an image would depend on the others of its batch.",
@@ -223,17 +225,74 @@ def is_doubling(stage, maps: int, grid: int, what: str) -> None:
     check.close(gradient, pull, f"{what}: gradient", rtol=1e-3, atol=1e-3 * pull.abs().max())
 
 
+def starts_as_torch_does(kernel: Tensor, what: str) -> None:
+    """Uniform, and as wide as torch draws a convolution, fractionally strided or not."""
+    widths = sorted((16 * maps) ** -0.5 for maps in kernel.shape[:2])
+    widest = kernel.abs().max()
+    assert 0.8 * widths[0] < widest < 1.01 * widths[1], f"{what} starts at up to {widest:.3f}"
+    assert widest < 2.2 * kernel.std(), f"{what} does not start as torch makes it"
+
+
+def is_linear_in_weights(model, k: int, h: Tensor, degree: int) -> None:
+    """Weights times their gradients give the output again, twice if γ multiplies it too."""
+    check.evaluate(model)
+    found = model.stage(k, h)
+    pull, values = uniform(*found.shape), check.parameters(model)
+    slopes = check.parameter_gradients(lambda h: model.stage(k, h), model, h, pull)
+    total = sum((slopes[n] * p).sum() for n, p in values.items())
+    error = 1e-3 * (found * pull).abs().sum()
+    check.close(total, degree * (found * pull).sum(), f"weights of stage {k}", atol=error)
+
+
+def is_batch_norm(model, twin, k: int, h: Tensor) -> None:
+    """With torch's defaults, for inputs that hardly differ too; γ and β learn.
+
+    `twin` is a copy of `model`, in training mode; its γ and β are moved.
+    """
+    check.evaluate(model)
+    a = model.stage(k, 0.01 * h).double()  # averages of 0 and 1: not normalised
+    a = a - a.mean((0, 2, 3), keepdim=True)
+    wanted = a / (a.var((0, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+    check.close(twin.stage(k, 0.01 * h), wanted, f"stage {k} of small inputs", rtol=0.01, atol=0.01)
+    size, middle = 1 / a[:, 0].numel(), torch.zeros(a.shape[1])
+    for step, (mean, spread) in enumerate(((0.5, 1), (0.5, 1.5), (9.5, 1.5))):
+        found = twin.stage(k, h).detach()
+        pull = found - 0.5 if step == 1 else torch.ones_like(found)
+        speed = 9.0 if step == 2 else 0.5
+        check.descend(lambda h: twin.stage(k, h), twin, h, -pull, lr=speed * size)
+        found = twin.stage(k, h)
+        check.close(found.mean((0, 2, 3)), middle + mean, f"stage {k}, β moved", atol=0.1)
+        check.close(found.std((0, 2, 3)), middle + spread, f"stage {k}, γ moved", atol=0.1)
+
+
 SIZES = ((6, 8, 3, 16), (9, 5, 1, 28), (4, 6, 2, 32))  # noise, width, channels, size
 with check.part(points, "stage 2, the image", 1):
     for d, W, C, S in SIZES:
         model = Generator(d, W, C, S)
         is_doubling(lambda h, m=model: m.stage(2, h), W, S // 2, f"stage 2 of {S} × {S}")
-        lit = model.stage(2, torch.zeros(1, W, S // 2, S // 2)).abs().amax((0, 2, 3))
-        assert lit.min() > 0, "the last convolution should have a bias"
+        kernel, zero = upward_kernel(lambda h, m=model: m.stage(2, h), W, S // 2)
+        starts_as_torch_does(kernel, f"stage 2 of {S} × {S}")
+        assert zero.abs().amax((0, 2, 3)).min() > 0, "the last convolution should have a bias"
+        is_linear_in_weights(model, 2, uniform(3, W, S // 2, S // 2), 1)
+        dark = torch.zeros(1, W, S // 2, S // 2)
+        check.descend(
+            lambda h, m=model: m.stage(2, h), model, dark, -torch.ones_like(zero), lr=1 / S**2
+        )
+        check.close(model.stage(2, dark) - zero, torch.ones_like(zero), "the bias has learned 1")
 with check.part(points, "stages 0 and 1, the hidden maps", 1):
     for d, W, C, S in SIZES:
-        model = Generator(d, W, C, S)
+        model, fresh, twin = (Generator(d, W, C, S) for _ in range(3))
         inputs = uniform(60, d) * 2, uniform(60, 2 * W, S // 4, S // 4) * 2
+        check.load_state(twin, check.state(fresh))
+        for k in (0, 1):
+            is_batch_norm(fresh, twin, k, inputs[k])
+            is_linear_in_weights(fresh, k, inputs[k], 2)
+        h = F.relu(twin.stage(1, F.relu(twin.stage(0, inputs[0]))))
+        check.close(
+            twin(inputs[0]), torch.tanh(twin.stage(2, h)), "images of large maps", atol=1e-4
+        )
+        kernel, _ = upward_kernel(lambda h, m=fresh: m.stage(1, h), 2 * W, S // 4)
+        starts_as_torch_does(kernel, f"stage 1 of {S} × {S}")
         for k, maps, grid in ((0, 2 * W, S // 4), (1, W, S // 2)):
             copy = inputs[k].clone()
             h = model.stage(k, copy)
@@ -255,6 +314,8 @@ with check.part(points, "stages 0 and 1, the hidden maps", 1):
         is_doubling(lambda h, m=model: m.stage(1, h), 2 * W, S // 4, f"stage 1 of {S} × {S}")
         answers = model.stage(0, torch.cat([torch.eye(d), torch.zeros(1, d)]))
         weights, zero = answers[:-1] - answers[-1:], answers[-1:]
+        uneven = (zero - zero[:, :, :1, :1]).abs().max()
+        assert uneven < 1e-3, "stage 0 has a bias for each place; a convolution has one a map"
         wanted = torch.einsum("nd,dmij->nmij", inputs[0], weights) + zero
         check.close(model.stage(0, inputs[0]), wanted, "stage 0 is linear", rtol=1e-3, atol=3e-3)
         check.close(model.stage(0, inputs[0][:1]), wanted[:1], "stage 0 of one", atol=3e-3)
@@ -267,8 +328,8 @@ with check.part(points, "the whole", 1):
         model, z = Generator(d, W, C, S), uniform(7, d)
         count = sum(p.numel() for p in check.parameters(model).values())
         least = 2 * W * d * (S // 4) ** 2 + 2 * W * W * 16 + W * C * 16 + C + 2 * 3 * W
-        assert least <= count <= least + 2 * W * (S // 4) ** 2 + W, (
-            f"expected {least} parameters, or some more for biases; found {count}"
+        assert count - least in (0, W, 2 * W, 3 * W), (
+            f"expected {least} parameters, and {2 * W} or {W} more for a bias; found {count}"
         )
         for mode in ("training", "evaluation"):
             h = F.relu(model.stage(1, F.relu(model.stage(0, z))))
@@ -315,8 +376,8 @@ check.total(points)
 #
 # Stage 0 has no batch norm, so that the discriminator sees the mean and the spread of the
 # images. The logit is the number whose sigmoid is the probability that the image is real; the
-# sigmoid itself is in the loss. What was said of biases and start values holds here, too: stages
-# 0 and 2 have a bias. The activation that is added in `forward`, `leaky`, stands there.
+# sigmoid itself is in the loss. What was said of batch norm, biases and start values holds here,
+# too: stages 0 and 2 have a bias. The activation that is added in `forward`, `leaky`, stands there.
 
 
 # %% nbgrader={"grade": false, "grade_id": "discriminator", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -422,14 +483,66 @@ def is_halving(stage, maps: int, grid: int, what: str) -> None:
     check.close(gradient, pull, f"{what}: gradient", rtol=1e-3, atol=1e-3 * pull.abs().max())
 
 
+def starts_as_torch_does(weights: Tensor, inputs: int, what: str) -> None:
+    """Uniform, and as wide as torch draws a convolution of so many inputs."""
+    widest = weights.abs().max() * inputs**0.5
+    assert 0.8 < widest < 1.01, f"{what} starts at up to {widest:.2f} times what torch takes"
+    assert widest < 2.2 * weights.std() * inputs**0.5, f"{what} does not start as torch makes it"
+
+
+def is_linear_in_weights(model, k: int, h: Tensor, degree: int) -> None:
+    """Weights times their gradients give the output again, twice if γ multiplies it too."""
+    check.evaluate(model)
+    found = model.stage(k, h)
+    pull, values = uniform(*found.shape), check.parameters(model)
+    slopes = check.parameter_gradients(lambda h: model.stage(k, h), model, h, pull)
+    total = sum((slopes[n] * p).sum() for n, p in values.items())
+    error = 1e-3 * (found * pull).abs().sum()
+    check.close(total, degree * (found * pull).sum(), f"weights of stage {k}", atol=error)
+
+
+def is_batch_norm(model, twin, k: int, h: Tensor) -> None:
+    """With torch's defaults, for inputs that hardly differ too; γ and β learn.
+
+    `twin` is a copy of `model`, in training mode; its γ and β are moved.
+    """
+    check.evaluate(model)
+    a = model.stage(k, 0.01 * h).double()  # averages of 0 and 1: not normalised
+    a = a - a.mean((0, 2, 3), keepdim=True)
+    wanted = a / (a.var((0, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+    check.close(twin.stage(k, 0.01 * h), wanted, f"stage {k} of small inputs", rtol=0.01, atol=0.01)
+    size, middle = 1 / a[:, 0].numel(), torch.zeros(a.shape[1])
+    for step, (mean, spread) in enumerate(((0.5, 1), (0.5, 1.5), (9.5, 1.5))):
+        found = twin.stage(k, h).detach()
+        pull = found - 0.5 if step == 1 else torch.ones_like(found)
+        speed = 9.0 if step == 2 else 0.5
+        check.descend(lambda h: twin.stage(k, h), twin, h, -pull, lr=speed * size)
+        found = twin.stage(k, h)
+        check.close(found.mean((0, 2, 3)), middle + mean, f"stage {k}, β moved", atol=0.1)
+        check.close(found.std((0, 2, 3)), middle + spread, f"stage {k}, γ moved", atol=0.1)
+
+
 SIZES = ((3, 8, 16), (1, 5, 28), (2, 6, 32))  # channels, width, size
 with check.part(points, "stages 0 and 1", 1):
     for C, W, S in SIZES:
         model = Discriminator(C, W, S)
         is_halving(lambda x, m=model: m.stage(0, x), C, S, f"stage 0 of {S} × {S}")
-        lit = model.stage(0, torch.zeros(1, C, S, S)).abs().amax((0, 2, 3))
-        assert lit.min() > 0, "the first convolution should have a bias"
+        kernel, zero = downward_kernel(lambda x, m=model: m.stage(0, x), C, S)
+        starts_as_torch_does(kernel, 16 * C, f"stage 0 of {S} × {S}")
+        assert zero.abs().amax((0, 2, 3)).min() > 0, "the first convolution should have a bias"
+        is_linear_in_weights(model, 0, uniform(3, C, S, S), 1)
+        dark = torch.zeros(1, C, S, S)
+        check.descend(
+            lambda x, m=model: m.stage(0, x), model, dark, -torch.ones_like(zero), lr=4 / S**2
+        )
+        check.close(model.stage(0, dark) - zero, torch.ones_like(zero), "the bias has learned 1")
+        model, fresh, twin = (Discriminator(C, W, S) for _ in range(3))
         x = uniform(60, W, S // 2, S // 2) * 2
+        check.load_state(twin, check.state(fresh))
+        is_batch_norm(fresh, twin, 1, x)
+        is_linear_in_weights(fresh, 1, x, 2)
+        kernel, _ = downward_kernel(lambda h, m=fresh: m.stage(1, h), W, S // 2)
+        starts_as_torch_does(kernel, 16 * W, f"stage 1 of {S} × {S}")
         copy = x.clone()
         h = model.stage(1, copy)
         assert torch.equal(copy, x), "a stage has changed its input"
@@ -457,6 +570,12 @@ with check.part(points, "stage 2, the logit", 1):
         check.close(model.stage(2, h), wanted, "stage 2 is linear", rtol=1e-3, atol=3e-3)
         check.close(model.stage(2, h[:1]), wanted[:1], "stage 2 of one", rtol=1e-3, atol=3e-3)
         assert zero.abs() > 0, "the last convolution should have a bias"
+        starts_as_torch_does(weights, weights.numel(), "stage 2")
+        is_linear_in_weights(model, 2, h, 1)
+        fresh = Discriminator(C, W, S)
+        before = fresh.stage(2, 0 * h[:1])
+        check.descend(lambda h, m=fresh: m.stage(2, h), fresh, 0 * h[:1], -torch.ones(1), lr=1.0)
+        check.close(fresh.stage(2, 0 * h[:1]) - before, [1.0], "the last bias has learned 1")
         apart = (weights - weights.mean((1, 2), keepdim=True)).abs().amax((1, 2))
         assert apart.min() > 1e-4, "the logit does not tell places apart; is it pooled?"
         apart = (weights - weights.mean(0)).abs().amax(0)
@@ -468,7 +587,7 @@ with check.part(points, "the whole", 1):
         model, x = Discriminator(C, W, S), uniform(7, C, S, S)
         count = sum(p.numel() for p in check.parameters(model).values())
         least = 2 * W * (S // 4) ** 2 + 2 * W * W * 16 + W * C * 16 + W + 1 + 2 * 2 * W
-        assert least <= count <= least + 2 * W, (
+        assert count - least in (0, 2 * W), (
             f"expected {least} parameters, or {2 * W} more for a bias; found {count}"
         )
         for mode in ("training", "evaluation"):
@@ -509,12 +628,30 @@ check.total(points)
 # **Exercise 3** (2 points, 15 minutes). Write both as one function that readies a network, a
 # generator or a discriminator.
 #
-# - Weights of all convolutions, fractionally strided ones, and linear layers:
-#   $\mathcal N(0, 0.02^2)$, that is, a *standard deviation* of 0.02.
-# - Batch norm: scale $\gamma \sim \mathcal N(1, 0.02^2)$, shift $\beta = 0$.
+# - Weights of all convolutions, fractionally strided ones, and linear layers (`nn.Conv2d`,
+#   `nn.ConvTranspose2d`, `nn.Linear`): $\mathcal N(0, 0.02^2)$, that is, a *standard deviation* of
+#   0.02, each drawn on its own.
+# - Batch norm (`nn.BatchNorm2d`): scale $\gamma \sim \mathcal N(1, 0.02^2)$, shift $\beta = 0$.
 # - All other biases: 0.
 # - Adam over all parameters, learning rate `lr`, $\beta_1 = 0.5$, $\beta_2 = 0.999$, torch's
 #   defaults elsewhere.
+#
+# It will be used on other networks as well. So first a small one that holds every layer of this
+# list, some inside others, with a bias and without, and none of them as it should start.
+
+
+# %%
+def every_layer() -> nn.Module:
+    """A network of all layers that `prepare` knows: noise (N, 30) → numbers (N, 2)."""
+    model = nn.Sequential(
+        nn.Sequential(nn.Linear(30, 40), nn.ReLU(), nn.Linear(40, 270, bias=False)),
+        nn.Sequential(nn.Unflatten(1, (30, 3, 3)), nn.BatchNorm2d(30), nn.ReLU()),
+        nn.ConvTranspose2d(30, 20, 4, stride=2, padding=1), nn.Conv2d(20, 10, 3, bias=False),
+        nn.Flatten(), nn.Linear(160, 2),
+    )  # fmt: skip
+    for p in model.parameters():
+        p.data += 1
+    return model
 
 
 # %% nbgrader={"grade": false, "grade_id": "prepare", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -522,7 +659,9 @@ def prepare(model: nn.Module, lr: float = 2e-4) -> torch.optim.Optimizer:
     """Draws all weights of `model` anew, in place, from torch's global generator.
 
     Args:
-        model: a generator or a discriminator, of any layers named in the card.
+        model: a generator or a discriminator, of any layers named in the card, at any depth, with
+            or without biases. Nothing else of it changes: not its mode, and not the averages that
+            batch norm keeps.
         lr: the learning rate.
 
     Returns:
@@ -542,13 +681,13 @@ def prepare(model: nn.Module, lr: float = 2e-4) -> torch.optim.Optimizer:
 
 # %% nbgrader={"grade": false, "grade_id": "prepare_check", "locked": true, "schema_version": 3, "solution": false, "task": false} tags=["nbval-check-output"]
 torch.manual_seed(SEED)
-for model, maps in ((Generator(50, 32, 1, 16), (64, 32)), (Discriminator(1, 32, 16), (64,))):
+for model in (Generator(50, 32, 1, 16), Discriminator(1, 32, 16), every_layer()):
     optimiser = prepare(model, lr=0.01)
     for name, p in check.parameters(model).items():
         if p.numel() > 128:
             check.close(p.mean(), 0.0, f"the mean of {name}", atol=3e-3)
             check.close(p.std(), 0.02, f"the spread of {name}", rtol=0.1, hint="0.02, not 0.02².")
-        elif p.numel() in maps and p.mean() > 0.5:
+        elif p.numel() in (64, 32, 30) and p.mean() > 0.5:
             check.close(p.mean(), 1.0, f"the mean of {name}", atol=0.02)
             check.close(p.std(), 0.02, f"the spread of {name}", rtol=0.6, hint="γ ~ N(1, 0.02²)")
         else:
@@ -573,14 +712,16 @@ generator, points = check.generator(), {}
 
 
 def networks(width: int) -> list:
-    """A generator and a discriminator with their numbers of maps."""
+    """A generator, a discriminator and one of every layer, and how many maps are normalised."""
     made = [(Generator(40, width, 3, 20), {width, 2 * width})]
-    return [*made, (Discriminator(3, width, 20), {2 * width})]
+    return [*made, (Discriminator(3, width, 20), {2 * width}), (every_layer(), {30})]
 
 
 with check.part(points, "the weights", 1):
     for model, maps in networks(48):
-        start = check.state(model)
+        drawn = check.parameters(model)  # whatever stood there before
+        start = {n: v + 0.3 if n in drawn else v for n, v in check.state(model).items()}
+        check.load_state(model, start)
         prepare(model)
         drawn = check.parameters(model)
         kept = {n: v for n, v in check.state(model).items() if n not in drawn}
@@ -608,6 +749,25 @@ with check.part(points, "the weights", 1):
         assert all(not torch.equal(again[n], p) for n, p in drawn.items() if p.any()), (
             "two starts are the same"
         )
+        large = [again[n].flatten() for n, p in drawn.items() if p.numel() > 300]
+        for i, p in enumerate(large):
+            for q in large[:i]:
+                n = min(len(p), len(q), 5_000)
+                alike = (p[:n] * q[:n]).mean() / 0.02**2 * n**0.5
+                assert alike.abs() < 6, "two layers have been given the same numbers"
+    shapes = [tuple(p.shape) for p in drawn.values() if p.dim() > 1]
+    assert shapes == [(40, 30), (270, 40), (30, 20, 4, 4), (10, 20, 3, 3), (2, 160)], (
+        f"every_layer has been changed: {shapes}"
+    )
+    for model, S in ((Generator(6, 4, 1, 16), 4), (Discriminator(1, 2, 16), 8)):
+        h = torch.randn(30, *((8, 4, 4) if S == 4 else (2, 8, 8)), generator=generator)
+        prepare(model)
+        means = model.stage(1, h).mean((0, 2, 3))
+        check.close(means, 0 * means, "a network in training mode should stay in it", atol=1e-3)
+        check.evaluate(model)
+        prepare(model)
+        alone = model.stage(1, h[:1])
+        check.close(alone, model.stage(1, h)[:1], "one in evaluation mode should stay so")
     twin, _ = networks(48)[0]
     torch.manual_seed(7)
     prepare(twin)
@@ -624,7 +784,7 @@ with check.part(points, "the optimiser", 1):
             size = 2e-4 if lr is None else lr
             reference = torch.optim.Adam(own.values(), lr=size, betas=(0.5, 0.999))
             for step in range(7):
-                scale = 10.0 ** (3 - step) if step else 0.0  # first no gradient, and no motion
+                scale = (0.0, 1e-7, 1e2, 1e1, 1e0, 1e-1, 1e-3)[step]  # first none, and no motion
                 pull = {n: torch.randn(p.shape, generator=generator) for n, p in own.items()}
                 pull = {n: scale * g for n, g in pull.items()}
                 check.set_gradients(model, pull)
@@ -635,6 +795,18 @@ with check.part(points, "the optimiser", 1):
                 for n, p in check.parameters(model).items():
                     what = f"{n} after step {step + 1}"
                     check.close(p, own[n], what, rtol=1e-5, atol=0.01 * size)
+    model = Discriminator(1, 2, 16)
+    optimiser = prepare(model, 0.01)  # a long way after one large gradient
+    own = {n: p.requires_grad_() for n, p in check.parameters(model).items()}
+    reference = torch.optim.Adam(own.values(), lr=0.01, betas=(0.5, 0.999))
+    for step in range(150):
+        for p in own.values():
+            p.grad = torch.ones_like(p) * (1.0 if step else 100.0)
+        check.set_gradients(model, {n: p.grad for n, p in own.items()})
+        optimiser.step()
+        reference.step()
+    for n, p in check.parameters(model).items():
+        check.close(p, own[n], f"{n} after 150 steps", rtol=1e-4, atol=1e-3)
 check.total(points)
 ### END HIDDEN TESTS
 
@@ -891,7 +1063,7 @@ plot.images(
 # $4\times4$ cells, as `F.adaptive_max_pool2d` divides a map, and $\operatorname{flat}$ runs
 # through maps, then rows, then columns. The features of an image must not depend on the other
 # images, so compute them in evaluation mode. Leave the discriminator as you found it: in its
-# mode, with its averages.
+# mode, with its averages, able to learn.
 
 
 # %% nbgrader={"grade": false, "grade_id": "image_features", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -958,7 +1130,7 @@ def trained_a_little(C: int, W: int, S: int):
     return model
 
 
-with check.part(points, "the features", 1):
+with check.part(points, "the features", 1), torch.enable_grad():
     for C, W, S, n in ((1, 3, 28, 6), (3, 4, 16, 5), (2, 5, 32, 1), (1, 2, 40, 9)):
         model, x = trained_a_little(C, W, S), torch.randn(n, C, S, S, generator=generator)
         check.evaluate(model)
@@ -971,10 +1143,11 @@ with check.part(points, "the features", 1):
         check.close(model.stage(1, h[0]), model.stage(1, h[0]), "stage 1, twice")
         alone = model.stage(1, h[0][:1])
         check.close(alone, model.stage(1, h[0])[:1], "D was in evaluation mode and is no more")
-with check.part(points, "D is left as it was", 1):
+with check.part(points, "D is left as it was", 1), torch.enable_grad():
     for C, W, S in ((1, 3, 28), (3, 4, 16)):
         model, x = trained_a_little(C, W, S), torch.randn(6, C, S, S, generator=generator)
         before, marks = check.state(model), check.parameters(model)
+        pull = torch.randn(6, W, S // 2, S // 2, generator=generator)
         check.set_gradients(model, marks)
         found = image_features(model, x)
         check.shape(found, (6, 48 * W), "the features")
@@ -985,6 +1158,8 @@ with check.part(points, "D is left as it was", 1):
             assert torch.equal(after[name], value), f"{name} has changed"
         for name, value in marks.items():
             assert torch.equal(kept[name], value), f"the gradient of {name} has changed"
+        learned = check.parameter_gradients(lambda x, m=model: m.stage(0, x), model, x, pull)
+        assert any(g.any() for g in learned.values()), "D does not learn any more"
         h = torch.randn(30, W, S // 2, S // 2, generator=generator) * 3
         means = model.stage(1, h).mean((0, 2, 3))
         check.close(means, torch.zeros(2 * W), "D was in training mode and is no more", atol=0.01)
@@ -1112,7 +1287,7 @@ class GuidedLeaky(torch.autograd.Function):
 def guided_leaky(a: Tensor) -> Tensor:
     """max(a, 0.2 a), entry by entry; a signal R comes back as R·1[a > 0]·1[R > 0].
 
-    Args and returns: float, of any shape.
+    Args and returns: float, of any shape and dtype.
     """
     ### BEGIN SOLUTION
     return GuidedLeaky.apply(a)
@@ -1123,7 +1298,8 @@ def guided_backprop(D: Discriminator, x: Tensor, m: int) -> Tensor:
     """The guided signal of map m of stage 1 at each image: Springenberg et al. (2015).
 
     Args:
-        D: put into evaluation mode; its weights and their gradients stay as they are.
+        D: put into evaluation mode. Otherwise it stays as it is: its weights and their gradients,
+            its activation, and what its gradient will be when it learns again.
         x: images (N, C, S, S). m: 0 … 2W−1.
 
     Returns:
@@ -1173,10 +1349,14 @@ print("guided_leaky and guided_backprop: all that this check looks at holds")
 ### BEGIN HIDDEN TESTS
 generator, points = check.generator(), {}
 with check.part(points, "the rule", 1):
-    for shape in ((3, 4, 5, 6), (7,), (2, 9), (1, 1, 1, 1)):
+    for shape in ((3, 4, 5, 6), (7,), (2, 9), (1, 1, 1, 1), (40,)):
         a, signal = (torch.randn(shape, generator=generator) * 3 for _ in range(2))
+        if len(shape) == 1:
+            a, signal = a.double(), signal.double()
+            a[:5] = 0  # is not greater than 0
         copy = a.clone()
         (value,), (back,) = check.vjp(guided_leaky, copy, signal)
+        assert value.dtype == a.dtype, f"expected {a.dtype}, found {value.dtype}"
         check.close(value, F.leaky_relu(a, 0.2), "forward")
         check.close(back, signal * (a > 0) * (signal > 0), "backward")
         (value,), (back,) = check.vjp(lambda a: guided_leaky(guided_leaky(a)), a, signal)
@@ -1209,6 +1389,12 @@ for part in (0, 1):
             x = torch.randn(8, C, S, S, generator=generator) * (1 - 0.9 * part)
             marks = check.parameters(model)
             check.set_gradients(model, marks)
+            fakes, pull = torch.randn(4, C, S, S, generator=generator), torch.ones(4)
+            twin = Discriminator(C, W, S)
+            check.load_state(twin, check.state(model))
+            check.evaluate(twin)
+            slopes = check.parameter_gradients(twin, twin, fakes, pull)
+            slopes["the images"] = check.vjp(twin, fakes, pull)[1][0]
             for m in range(2 * W):
                 copy = x.clone()
                 if part == 0:
@@ -1229,12 +1415,22 @@ for part in (0, 1):
                     check.close(found, wanted, "the signal of one image", rtol=1e-3, atol=1e-4)
                 assert torch.equal(copy, x), "the images have changed"
                 assert not copy.requires_grad, "the images ask for a gradient now"
-            plain = check.state(model)
-            dark = {
-                n: v - 50 if v.shape == (2 * W,) and not v.any() else v for n, v in plain.items()
-            }
+            after = check.parameter_gradients(model, model, fakes, pull)
+            after["the images"] = check.vjp(model, fakes, pull)[1][0]
+            for name, value in slopes.items():
+                check.close(
+                    after[name], value, f"D's own gradient in {name}, afterwards", rtol=1e-3
+                )
             if part == 1:
-                check.load_state(model, dark)
+                plain = check.state(model)
+                beta = {n for n, v in plain.items() if v.shape == (2 * W,) and not v.any()}
+                a = model.stage(1, F.leaky_relu(model.stage(0, x[:1]), 0.2))[0, 0]
+                most = 0.98 * a.max() + 0.02 * a.min()  # so that map 0 is hardly positive
+                check.load_state(model, {n: v - most * (n in beta) for n, v in plain.items()})
+                found, wanted = guided_backprop(model, x[:1], 0), expected_signal(model, x[:1], 0)
+                size = wanted.abs().max()
+                check.close(found / size, wanted / size, "the signal of a weak map", atol=1e-3)
+                check.load_state(model, {n: v - 50 * (n in beta) for n, v in plain.items()})
                 found = guided_backprop(model, x, 0)
                 check.close(
                     found, torch.zeros_like(x), "the signal of a map that is nowhere positive"
@@ -1353,9 +1549,9 @@ for attribute in judges:
 # Maps with $w_m > 0$ speak for the object. All of them are dropped: set to zero at every place.
 #
 # **Exercise 6** (2 points, 20 minutes). Write both halves. Each of the $N\cdot H\cdot W$ places
-# is one row of the regression, with $M$ numbers. Use scikit-learn's `LogisticRegression` with
-# `class_weight="balanced"`, since few places lie in a box, and its defaults otherwise but for a
-# `max_iter` of 1,000. The layer is the one after stage 0 and its ReLU.
+# is one row of the regression, with $M$ numbers, the activations as they are. Use scikit-learn's
+# `LogisticRegression` with `class_weight="balanced"`, since few places lie in a box, and its
+# defaults otherwise but for a `max_iter` of 1,000. The layer is the one after stage 0 and its ReLU.
 
 
 # %% nbgrader={"grade": false, "grade_id": "forget", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1427,6 +1623,13 @@ def normal(*shape: int) -> Tensor:
     return torch.randn(shape, generator=generator)
 
 
+def laid_out(rows: Tensor, inside: Tensor, *grid: int) -> tuple[Tensor, Tensor]:
+    """Rows (N·H·W, M) of a regression as activations (N, M, H, W), in a random order, and box."""
+    order = torch.randperm(len(rows), generator=generator)
+    h = rows[order].reshape(*grid, -1).movedim(3, 1)
+    return h.contiguous(), inside[order].reshape(grid)
+
+
 with check.part(points, "the maps of an object", 1):
     for N, M, H, W in ((60, 6, 4, 4), (40, 5, 7, 3), (25, 7, 3, 8)):
         box = torch.zeros(N, H, W, dtype=torch.bool)
@@ -1453,12 +1656,37 @@ with check.part(points, "the maps of an object", 1):
         assert found[order[:5]].tolist() == right, "maps for and against the object are confused"
         inverse = object_maps(-h, box)
         assert (found ^ inverse).all(), "maps of opposite sign should speak against one another"
+        h[:, order[0]] = 0  # a map that is never active has a weight of exactly zero
+        assert not object_maps(h, box)[order[0]], "a map that is never active speaks for nothing"
+        h = normal(N, M, H, W) + torch.arange(1, M + 1)[:, None, None] * box[:, None]
+        assert object_maps(h, box).all(), "all maps speak for the object, some more and some less"
+    # Few places lie in the box. With both classes given the same weight, map 0 speaks for it.
+    sites = torch.tensor([[2.0, 1.0], [-3.0, -1.0], [1.0, 3.0], [-2.0, -3.0]])
+    counts = torch.tensor([1, 2, 20, 2]) * 40
+    rows = sites.repeat_interleave(counts, 0) + 0.5 * normal(1_000, 2)
+    inside = (torch.arange(4) < 2).repeat_interleave(counts)
+    found = object_maps(*laid_out(rows, inside, 10, 20, 5))
+    assert found.tolist() == [True, False], "are both classes given the same weight (balanced)?"
+    # 48 places. Given map 0, map 1 speaks against the box, but only if large weights cost little.
+    ends = torch.tensor([-0.3, 0.3])
+    levels = torch.tensor([0.0, 0.0, 1.0]), torch.tensor([-1.2, -0.4, 0.4, 1.2])
+    inside, shared, *noise_ = torch.cartesian_prod(*levels, ends, ends).T
+    rows = torch.stack([2 * inside + shared + noise_[0], inside + shared + noise_[1]], 1)
+    found = object_maps(*laid_out(rows, inside > 0, 4, 3, 4))
+    assert found.tolist() == [True, False], "is the penalty scikit-learn's default, C = 1?"
+    rows[:, 0] *= 0.01  # now its weight would have to be a hundred times as large
+    found = object_maps(*laid_out(rows, inside > 0, 4, 3, 4))
+    assert found.tolist() == [True, True], "is there a penalty, of the activations as they are?"
 with check.part(points, "drawing without them", 1):
     for d, W, C, S in ((6, 4, 1, 28), (5, 3, 3, 16), (9, 5, 2, 32)):
         model = Generator(d, W, C, S)
         for _ in range(5):
             model(normal(20, d))
         check.evaluate(model)
+        learned = check.parameters(model)  # not as they start: shifts of batch norm above 0, too
+        start = check.state(model)
+        moved = {n: v + 0.1 * normal(*v.shape) if n in learned else v for n, v in start.items()}
+        check.load_state(model, moved)
         z, before = normal(7, d), check.state(model)
         for _ in range(4):
             maps = torch.rand(2 * W, generator=generator) < 0.5
@@ -1466,7 +1694,7 @@ with check.part(points, "drawing without them", 1):
             h = F.relu(model.stage(0, z)) * ~maps[:, None, None]
             wanted = torch.tanh(model.stage(2, F.relu(model.stage(1, h))))
             check.close(forget(model, *copies), wanted, "images without some maps", atol=1e-4)
-            check.close(forget(model, z[:1], maps), wanted[:1], "one of them", atol=1e-4)
+            check.close(forget(model, z[:1], maps.clone()), wanted[:1], "one of them", atol=1e-4)
             assert torch.equal(copies[0], z), "forget has changed its arguments"
             assert torch.equal(copies[1], maps), "forget has changed its arguments"
         after = check.state(model)
@@ -1553,7 +1781,7 @@ def analogy(a: Tensor, b: Tensor, c: Tensor, neighbours: int, s: float = 0.25) -
         neighbours: how many. s: each is v plus uniform noise in [−s, s], new at every call.
 
     Returns:
-        float (1 + neighbours, D): v itself first.
+        float (1 + neighbours, D), of a's dtype: v itself first.
     """
     ### BEGIN SOLUTION
     v = a.mean(0) - b.mean(0) + c.mean(0)
@@ -1601,6 +1829,10 @@ for numbers, d, s in (((3, 3, 3), 5, 0.25), ((1, 4, 2), 4, 0.7), ((5, 1, 3), 3, 
     check.close(analogy(*inputs, 0, s), wanted[None], "no neighbours")
     check.shape(analogy(*inputs, 2, s), (3, d), "two neighbours")
     assert not torch.equal(analogy(*inputs, 2, s)[1:], analogy(*inputs, 2, s)[1:]), "old noise"
+    a, b, c = (t.double() for t in inputs)
+    found, wanted = analogy(a, b, c, 2, s), a.mean(0) - b.mean(0) + c.mean(0)
+    assert found.dtype == torch.float64, f"expected float64, found {found.dtype}"
+    check.close(found[0], wanted, "v in double precision", rtol=1e-12, atol=1e-12)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1766,9 +1998,16 @@ with check.part(points, "long codes and many images", 1):
         swapped = torch.cat([codes[:, 64 : 64 + n], codes[:, n:64], codes[:, :n]], 1)
         codes[350:, : 64 + n] = swapped[350:]
         assert torch.equal(near_duplicates(codes), repeats(codes)), f"{K} bits: not the right ones"
+    units = torch.eye(30)
+    pairs = torch.stack([units[i] + units[j] for i in range(30) for j in range(i)])
+    codes = torch.cat([units, pairs])  # one unit or two, by any number: no two alike
+    codes = codes[torch.randperm(len(codes), generator=generator)]
+    assert not near_duplicates(codes).any(), "codes of one or two active units are confused"
     codes = torch.randn(6_000, 16, generator=generator).relu()
     room = check.largest_tensor(near_duplicates, [codes])
     assert room < 8 * codes.numel() * 8, f"{room / 1e6:.0f} MB for 6,000 codes: all pairs?"
+    work = check.operations(near_duplicates, [codes])
+    assert work < 500 * 2 * codes.numel(), f"{work:.0e} operations for 6,000 codes: all pairs?"
 check.total(points)
 ### END HIDDEN TESTS
 

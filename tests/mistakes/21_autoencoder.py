@@ -35,6 +35,7 @@ MISTAKES = {
         ("x changed in place", "(x - decoded)", "(x.sub_(decoded) if not x.requires_grad else x - decoded)"),
         ("mean over the channels", ".flatten(1).sum(dim=1)", ".mean(1).flatten(1).sum(1) if x.dim() > 2 else (x - decoded).pow(2).sum(1)"),
         ("cross-entropy of pixels", ERROR, 'return F.binary_cross_entropy_with_logits(decoded, x, reduction="none").flatten(1).sum(1)'),
+        ("a norm, squared, with no gradient where it is zero", ".sum(dim=1)", ".sum(dim=1).sqrt() ** 2"),
     ],
     "pca": [
         ("mean not taken off", "svd(x - mean,", "svd(x,"),
@@ -61,6 +62,7 @@ MISTAKES = {
         ("single precision", "svd(x - mean,", "svd((x - mean).float(),"),
         ("a random approximation", SVD, "return mean, torch.pca_lowrank(x, q=components, niter=0)[2]"),
         ("the mean as a row", "return mean, vt", "return mean[None], vt"),
+        ("a random approximation with a few more", "_, _, vt = torch.linalg.svd(x - mean, full_matrices=False)\n    return mean, vt[:components].T", "return mean, torch.svd_lowrank(x - mean, q=min(components + 6, *x.shape))[2][:, :components]"),
     ],
     "principal_angles": [
         ("bases taken as they are", "svdvals(q_a.T @ q_b)", "svdvals(a.double().T @ b.double())"),
@@ -121,6 +123,10 @@ MISTAKES = {
         ("784 pixels whatever was asked", "nn.Linear(pixels, latents)", "nn.Linear(784, latents)"),
         ("layers in a plain list", "self.encoder = nn.Linear(pixels, latents)\n        self.decoder = nn.Linear(latents, pixels)", "self.layers = [nn.Linear(pixels, latents), nn.Linear(latents, pixels)]\n        self.encoder, self.decoder = self.layers[0].forward, self.layers[1].forward"),
         ("an activation between two layers", "nn.Linear(latents, pixels)", "nn.Sequential(nn.Linear(latents, pixels), nn.ReLU(), nn.Linear(pixels, pixels))"),
+        ("tied weights", "return self.decoder(z)", "return z @ self.encoder.weight + self.decoder.bias"),
+        ("tied to the pseudo-inverse", "return self.decoder(z)", "return z @ torch.linalg.pinv(self.encoder.weight).T + self.decoder.bias"),
+        ("columns of D kept at length one", "return self.decoder(z)", "return F.linear(z, F.normalize(self.decoder.weight, dim=0), self.decoder.bias)"),
+        ("the same start in every network", "super().__init__()", "super().__init__()\n        torch.manual_seed(0)"),
     ],
     "conv_autoencoder": [
         ("ReLU on the code", "nn.Linear(256, latents),", "nn.Linear(256, latents), nn.ReLU(),"),
@@ -186,6 +192,8 @@ MISTAKES = {
         ("no batch dimension left", "return self.encoder(x)", "return self.encoder(x).squeeze(0)"),
         ("no channel", "return self.decoder(z)", "return self.decoder(z)[:, 0]"),
         ("one row for all rows", "return self.decoder(z)", "return self.decoder(z).mean(2, keepdim=True).expand(-1, -1, 28, -1)"),
+        ("pixels kept between 0.0001 and 0.9999", "return self.decoder(z)", "return self.decoder(z).clamp(1e-4, 1 - 1e-4)"),
+        ("batch norm on the code", "nn.Linear(256, latents)", "nn.Linear(256, latents), nn.BatchNorm1d(latents)"),
     ],
     "few_labels": [
         ("not balanced", "return torch.cat(chosen)", "return torch.randperm(len(labels), generator=generator)[: len(torch.cat(chosen))]"),
@@ -214,6 +222,7 @@ MISTAKES = {
         ("a random stride", "members[order[:per_class]]", "members[(int(order[0]) + torch.arange(per_class) * (len(members) // per_class)) % len(members)]"),
         ("last of the class never chosen", "torch.randperm(len(members), generator=generator)", "torch.randperm(max(per_class, len(members) - 1), generator=generator)"),
         ("few different choices", "manual_seed(seed)", "manual_seed(seed % 5)"),
+        ("the choice for a seed kept, whatever the labels", "def few_labels(labels: Tensor, per_class: int, seed: int) -> Tensor:", "@lambda f: lambda labels, *rest, kept={}: kept.setdefault((len(labels), *rest), f(labels, *rest))\ndef few_labels(labels: Tensor, per_class: int, seed: int) -> Tensor:"),
     ],
     "few_label_classifier": [
         ("each feature by its own spread", "(z - mean).pow(2).mean().sqrt()", "(z - mean).pow(2).mean(0).sqrt().clamp(min=1e-6)"),
@@ -255,6 +264,8 @@ MISTAKES = {
         ("features normalised inside", "optimiser.step(objective)", "z, _ = normalise(z, z)\n    optimiser.step(objective)"),
         ("classes weighted to be equal", "F.cross_entropy(z @ W.T + b, y)", "F.cross_entropy(z @ W.T + b, y, weight=(1 / y.bincount(minlength=classes)).to(z))"),
         ("labels smoothed", "z @ W.T + b, y)", "z @ W.T + b, y, label_smoothing=0.1)"),
+        ("sizes below one taken for one", ".mean().sqrt()", ".mean().sqrt().clamp(min=1)"),
+        ("the optimiser's own twenty iterations", 'max_iter=1_000, line_search_fn="strong_wolfe", tolerance_grad=1e-5,\n        tolerance_change=0,', "max_iter=20,"),
         ("single precision", "return W.detach(), b.detach()", "return W.detach().float(), b.detach().float()"),
     ],
     "classifier": [
@@ -290,6 +301,10 @@ MISTAKES = {
         ("logits detached", "return self.head(self.autoencoder.encode(x))", "return self.head(self.autoencoder.encode(x)).detach()"),
         ("no shape left for one image", "return self.head(self.autoencoder.encode(x))", "return self.head(self.autoencoder.encode(x)).squeeze(0)"),
         ("images binarised", "self.autoencoder.encode(x))", "self.autoencoder.encode(x.round()))"),
+        ("dropout in training", "self.autoencoder.encode(x)", "F.dropout(self.autoencoder.encode(x), 0.1, self.training)"),
+        ("the encoder started anew", "self.autoencoder = autoencoder", 'self.autoencoder = autoencoder\n        for layer in autoencoder.modules():\n            if hasattr(layer, "reset_parameters"):\n                layer.reset_parameters()'),
+        ("a tenth of the encoder's gradient", "self.autoencoder.encode(x))", "(z := 0.1 * self.autoencoder.encode(x)) + 9 * z.detach())"),
+        ("images changed in place", "return self.head(self.autoencoder.encode(x))", "return self.head(self.autoencoder.encode(x.clamp_(0, 0.5)))"),
     ],
     "prior_samples": [
         ("divided by N − 1", "/ len(z)", "/ (len(z) - 1)"),
@@ -334,6 +349,9 @@ MISTAKES = {
         ("noise whitened over the batch", "mean + noise @", "mean + (noise if n < 2 else (noise - noise.mean(0)) / noise.std(0)) @"),
         ("noise cut off at two", "mean + noise @", "mean + noise.clamp(-2, 2) @"),
         ("columns in place of rows", "torch.randn(n, len(mean), dtype=mean.dtype, device=mean.device)", "torch.randn(len(mean), n, dtype=mean.dtype).T.flip(0) * 0.9"),
+        ("a small ridge on the fit", "/ len(z)", "/ len(z) + 1e-4 * torch.eye(z.shape[1], dtype=z.dtype)"),
+        ("a ridge on the covariance of the draws", "cholesky(covariance)", "cholesky(covariance + 0.01 * torch.eye(len(mean), dtype=mean.dtype))"),
+        ("noise cut off at three", "mean + noise @", "mean + noise.clamp(-3, 3) @"),
     ],
 }  # fmt: skip
 
@@ -443,19 +461,20 @@ def principal_angles(a, b):
     ],
     "linear_autoencoder": [
         (
-            "tied weights, parameters of its own",
+            "parameters of its own",
             """
 class LinearAutoencoder(nn.Module):
     def __init__(self, pixels, latents):
         super().__init__()
-        self.W = nn.Parameter(torch.randn(pixels, latents) / pixels**0.5)
+        self.E = nn.Parameter(torch.randn(pixels, latents) / pixels**0.5)
+        self.D = nn.Parameter(torch.randn(latents, pixels) / latents**0.5)
         self.b = nn.Parameter(torch.zeros(pixels))
 
     def encode(self, x):
-        return (x - self.b) @ self.W
+        return x @ self.E
 
     def decode(self, z):
-        return z @ self.W.T + self.b
+        return z @ self.D + self.b
 """,
         ),
         (
@@ -616,6 +635,19 @@ def few_labels(labels, per_class, seed):
             raise ValueError(f"too few of class {c}")
         found.extend(draw.choice(places, per_class, replace=False).tolist())
     return torch.tensor(sorted(found))
+""",
+        ),
+        (
+            "NumPy's global random numbers",
+            """
+def few_labels(labels, per_class, seed):
+    import numpy as np
+
+    np.random.seed(seed)
+    classes = [(labels == c).nonzero().flatten() for c in labels.unique()]
+    if min(map(len, classes)) < per_class:
+        raise ValueError("a class is too small")
+    return torch.cat([c[torch.from_numpy(np.random.permutation(len(c))[:per_class])] for c in classes])
 """,
         ),
         (
@@ -785,6 +817,19 @@ class Classifier(nn.Module):
 
     def forward(self, x):
         return torch.einsum("nd,dc->nc", self.ae.encode(x), self.W) + self.b
+""",
+        ),
+        (
+            "a convolution for a head",
+            """
+class Classifier(nn.Module):
+    def __init__(self, autoencoder, latents, classes):
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.head = nn.Conv1d(latents, classes, kernel_size=1)
+
+    def forward(self, x):
+        return self.head(self.autoencoder.encode(x).unsqueeze(2)).squeeze(2)
 """,
         ),
     ],

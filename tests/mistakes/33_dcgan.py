@@ -38,6 +38,11 @@ MISTAKES = {
         ("norm before the convolution", "self.norm_1(self.grow(h)) if k == 1", "self.grow(F.batch_norm(h, None, None, training=True)) if k == 1"),
         ("averages that move too fast", "self.norm_1 = nn.BatchNorm2d(width)", "self.norm_1 = nn.BatchNorm2d(width, momentum=0.8)"),
         ("dropout in the hidden maps", "self.norm_1(self.grow(h)) if", "F.dropout(self.norm_1(self.grow(h)), 0.2) if"),
+        ("a bias for each place of stage 0", "nn.ConvTranspose2d(noise, 2 * width, size // 4, bias=False)", "nn.Sequential(nn.Flatten(), nn.Linear(noise, 2 * width * (size // 4) ** 2), nn.Unflatten(1, (2 * width, size // 4, size // 4)))"),
+        ("batch norm with an ε of 0.001", "self.norm_1 = nn.BatchNorm2d(width)", "self.norm_1 = nn.BatchNorm2d(width, eps=1e-3)"),
+        ("the paper's start values here already", "self.paint = nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1)", "self.paint = nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1)\n        for p in self.parameters():\n            if p.dim() == 4:\n                nn.init.normal_(p, 0.0, 0.02)"),
+        ("a further convolution of 1×1", "self.grow = nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1, bias=False)", "self.grow = nn.Sequential(nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1), nn.Conv2d(width, width, 1))"),
+        ("the last bias does not learn", "self.paint = nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1)", "self.paint = nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1)\n        self.paint.bias.requires_grad_(False)"),
     ],
     "discriminator": [
         ("batch norm at the input stage", "self.look = nn.Conv2d(channels, width, 4, stride=2, padding=1)", "self.look = nn.Sequential(nn.Conv2d(channels, width, 4, stride=2, padding=1), nn.BatchNorm2d(width))"),
@@ -66,6 +71,7 @@ MISTAKES = {
         ("averages that move too fast", "nn.BatchNorm2d(2 * width)", "nn.BatchNorm2d(2 * width, momentum=0.8)"),
         ("dropout before the logit", "self.judge(h).flatten()", "self.judge(F.dropout(h, 0.2)).flatten()"),
         ("no bias in the first stage", "nn.Conv2d(channels, width, 4, stride=2, padding=1)", "nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False)"),
+        ("spectral norm", "self.look = nn.Conv2d(channels, width, 4, stride=2, padding=1)", "self.look = nn.utils.parametrizations.spectral_norm(nn.Conv2d(channels, width, 4, stride=2, padding=1))"),
     ],
     "prepare": [
         ("a variance of 0.02", "module.weight, 0.0, 0.02", "module.weight, 0.0, 0.02**0.5"),
@@ -96,6 +102,11 @@ MISTAKES = {
         ("only weights are trained", "torch.optim.Adam(model.parameters()", "torch.optim.Adam([p for p in model.parameters() if p.dim() > 1]"),
         ("the averages of batch norm reset to noise", "nn.init.normal_(module.weight, 1.0, 0.02)", "nn.init.normal_(module.weight, 1.0, 0.02)\n            module.running_mean.normal_(0.0, 0.02)"),
         ("the shape of 1-D parameters decides, so biases become scales", 'if getattr(module, "bias", None) is not None:\n            nn.init.zeros_(module.bias)', 'if getattr(module, "bias", None) is not None and isinstance(module, nn.Conv2d | nn.ConvTranspose2d):\n            nn.init.normal_(module.bias, 1.0, 0.02)'),
+        ("linear layers forgotten", "nn.Conv2d | nn.ConvTranspose2d | nn.Linear", "nn.Conv2d | nn.ConvTranspose2d"),
+        ("batch norm's shift kept", 'if getattr(module, "bias", None) is not None:', 'if getattr(module, "bias", None) is not None and not isinstance(module, nn.BatchNorm2d):'),
+        ("the outermost layers alone", "model.modules()", "model.children()"),
+        ("the ε of another library", "betas=(0.5, 0.999)", "betas=(0.5, 0.999), eps=1e-7"),
+        ("evaluation mode afterwards", "for module in model.modules():", "model.eval()\n    for module in model.modules():"),
     ],
     "image_features": [
         ("average-pooling", "F.adaptive_max_pool2d(h, 4)", "F.adaptive_avg_pool2d(h, 4)"),
@@ -118,6 +129,8 @@ MISTAKES = {
         ("stage 1 of the pooled stage 0", "h_1 = D.leaky(D.stage(1, h_0))", "h_1 = D.leaky(D.stage(1, F.interpolate(F.adaptive_max_pool2d(h_0, 4), size=h_0.shape[2:])))"),
         ("the gradients of D cleared", "D.train(training)", "D.train(training)\n    D.zero_grad()"),
         ("no activation between the stages", "D.stage(1, h_0)", "D.stage(1, D.stage(0, x))"),
+        ("gradients switched off for good", "with torch.no_grad():", "torch.set_grad_enabled(False)\n    if True:"),
+        ("D frozen", "D.train(training)", "D.train(training)\n    D.requires_grad_(False)"),
     ],
     "guided": [
         ("the gradient, not guided", "signal * (a > 0) * (signal > 0)", "signal * torch.where(a > 0, 1.0, 0.2)"),
@@ -149,6 +162,9 @@ MISTAKES = {
         ("a gradient asked of the caller's images", "x = x.detach().clone().requires_grad_()", "x.requires_grad_()"),
         ("times the image", "torch.autograd.grad(strongest.sum(), x)[0]", "torch.autograd.grad(strongest.sum(), x)[0] * x.detach()"),
         ("each signal scaled to one", "return torch.autograd.grad(strongest.sum(), x)[0]", "g = torch.autograd.grad(strongest.sum(), x)[0]\n    return g / g.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)"),
+        ("zero taken for positive", "signal * (a > 0)", "signal * (a >= 0)"),
+        ("D frozen", "    D.eval()\n", "    D.eval()\n    D.requires_grad_(False)\n"),
+        ("the guided activation left in D", "h = guided_leaky(D.stage(0, x))\n    h = guided_leaky(D.stage(1, h))", "D.leaky = guided_leaky\n    h = D.leaky(D.stage(0, x))\n    h = D.leaky(D.stage(1, h))"),
     ],
     "forget": [
         ("maps that speak against the object", "coef_[0] > 0", "coef_[0] < 0"),
@@ -178,6 +194,10 @@ MISTAKES = {
         ("the rest made larger, as in dropout", "h[:, maps] = 0", "h[:, maps] = 0\n    h = h * len(maps) / (~maps).sum().clamp(min=1)"),
         ("maps that are off change the sign", "h[:, maps] = 0", "h[:, maps] *= -1"),
         ("training mode", "h = F.relu(G.stage(0, z))", "G.train()\n    h = F.relu(G.stage(0, z))"),
+        ("classes not given the same weight", 'class_weight="balanced", ', ""),
+        ("a penalty a hundred times as large", "max_iter=1_000", "max_iter=1_000, C=0.01"),
+        ("weights of zero as well", "coef_[0] > 0", "coef_[0] >= 0"),
+        ("rows standardised", '    regression = LogisticRegression(class_weight="balanced", max_iter=1_000)', '    rows = (rows - rows.mean(0)) / (rows.std(0) + 1e-12)\n    regression = LogisticRegression(class_weight="balanced", max_iter=1_000)'),
     ],
     "analogy": [
         ("sums for means", "a.mean(0) - b.mean(0) + c.mean(0)", "a.sum(0) - b.sum(0) + c.sum(0)"),
@@ -201,6 +221,7 @@ MISTAKES = {
         ("the same noise at every call", "torch.rand(neighbours, len(v), device=v.device)", "torch.rand(neighbours, len(v), generator=torch.Generator().manual_seed(0))"),
         ("a changed in place", "v = a.mean(0)", "a -= b.mean(0) * 0\n    a += 1\n    v = a.mean(0) - 1"),
         ("median for mean", "a.mean(0)", "a.median(0).values"),
+        ("single precision", "v = a.mean(0) - b.mean(0) + c.mean(0)", "v = (a.mean(0) - b.mean(0) + c.mean(0)).float()"),
     ],
     "near_duplicates": [
         ("the first is removed too", "    return torch.tensor(repeated)", "    rows = [b.tobytes() for b in (codes > 0).cpu().numpy()]\n    return torch.tensor([rows.count(r) > 1 for r in rows])"),
@@ -224,6 +245,8 @@ MISTAKES = {
         ("pairs only, a third is kept", "        seen.add(key)", "        (seen.discard if key in seen else seen.add)(key)"),
         ("transposed", "(codes > 0).cpu().numpy()", "(codes > 0).T.cpu().numpy()"),
         ("short fingerprints that collide", "key = bits.tobytes()", "key = hash(bits.tobytes()) % 1000"),
+        ("numbers of the active units, run together", "key = bits.tobytes()", 'key = "".join(map(str, bits.nonzero()[0]))'),
+        ("all pairs compared, a hundred images at a time", "seen, repeated = set(), []", "signs = 2.0 * (codes > 0) - 1\n    same = [((c @ signs.T == codes.shape[1]).int().argmax(1)) for c in signs.split(100)]\n    return torch.cat(same) < torch.arange(len(codes))\n    seen, repeated = set(), []"),
     ],
 }  # fmt: skip
 
@@ -238,7 +261,8 @@ class Generator(nn.Module):
         grid = size // 4
         self.stages = nn.ModuleList([
             nn.Sequential(
-                nn.Linear(noise, 2 * width * grid**2), nn.Unflatten(1, (2 * width, grid, grid)),
+                nn.Linear(noise, 2 * width * grid**2, bias=False),
+                nn.Unflatten(1, (2 * width, grid, grid)),
                 nn.BatchNorm2d(2 * width),
             ),
             nn.Sequential(nn.ConvTranspose2d(2 * width, width, 4, 2, 1), nn.BatchNorm2d(width)),
@@ -320,12 +344,15 @@ class Discriminator(nn.Module):
 class Discriminator(nn.Module):
     def __init__(self, channels, width, size):
         super().__init__()
-        self.w0 = nn.Parameter(torch.randn(width, channels * 16) / 7)
-        self.b0 = nn.Parameter(torch.randn(width) / 7)
-        self.w1 = nn.Parameter(torch.randn(2 * width, width * 16) / 10)
+        def start(inputs, *shape):
+            return nn.Parameter((2 * torch.rand(shape) - 1) / inputs**0.5)
+
+        self.w0 = start(channels * 16, width, channels * 16)
+        self.b0 = start(channels * 16, width)
+        self.w1 = start(width * 16, 2 * width, width * 16)
         self.norm = nn.BatchNorm2d(2 * width)
-        self.w2 = nn.Parameter(torch.randn(2 * width, size // 4, size // 4) / 10)
-        self.b2 = nn.Parameter(torch.randn(()) / 7)
+        self.w2 = start(2 * width * (size // 4) ** 2, 2 * width, size // 4, size // 4)
+        self.b2 = start(2 * width * (size // 4) ** 2)
 
     def stage(self, k, h):
         if k == 2:
@@ -378,6 +405,19 @@ def prepare(model, lr=2e-4):
                 own["bias"].zero_()
     groups = [{"params": [p], "lr": lr} for p in model.parameters()]
     return torch.optim.Adam(groups, betas=(0.5, 0.999))
+""",
+        ),
+        (
+            "one loop over names, fused Adam",
+            """
+def prepare(model, lr=2e-4):
+    scales = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    for name, p in model.named_parameters():
+        if name.endswith("bias"):
+            p.data.zero_()
+        else:
+            p.data.normal_(float(name in scales), 0.02)
+    return torch.optim.Adam(model.parameters(), lr=lr, betas=(0.5, 0.999), fused=True)
 """,
         ),
     ],
@@ -468,11 +508,10 @@ def guided_backprop(D, x, m):
     ],
     "forget": [
         (
-            "standardised rows, a product with the mask",
+            "einsum, a product with the mask",
             """
 def object_maps(h, box):
-    X = h.movedim(1, -1).reshape(-1, h.size(1)).double().numpy()
-    X = (X - X.mean(0)) / (X.std(0) + 1e-12)
+    X = torch.einsum("nmij->nijm", h).reshape(-1, h.size(1)).double().numpy()
     fit = LogisticRegression(class_weight="balanced", max_iter=1000).fit(X, box.reshape(-1).int().numpy())
     return torch.as_tensor(fit.coef_.ravel()) > 0
 
@@ -487,7 +526,7 @@ def forget(G, z, maps):
             "Newton's method with a small penalty, minus infinity before the ReLU",
             """
 def object_maps(h, box):
-    X = torch.einsum("nmij->nijm", h).reshape(-1, h.shape[1]).double()
+    X = h.movedim(1, -1).reshape(-1, h.shape[1]).double()
     X = torch.cat([X, torch.ones(len(X), 1).double()], 1)
     y = box.flatten().double()
     weight = torch.where(box.flatten(), 0.5 / y.mean(), 0.5 / (1 - y.mean()))
