@@ -76,7 +76,7 @@ def fingerprint(edition: str) -> dict[str, str]:
     notebooks = {file for file in labs if file.suffix == ".ipynb"}
     return {
         "frame": digest(frame),
-        "code": digest(records | set(files("gmlib"))),
+        "code": digest(records | set(files("gmlib")) | set(files("book/_ext"))),
         "pages": digest((book - records - frame) | notebooks),
     }
 

@@ -22,10 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pairs
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -129,6 +131,20 @@ def measure(quick: bool = False) -> dict[str, float]:
         "cells": statistics.median(r["cell_seconds"] for r in warm),
         "overhead": statistics.median(r["seconds"] / r["cell_seconds"] for r in warm),
     }
+
+
+def compare(quick: bool = False) -> list[pairs.Row]:
+    """Both graders for the table of all benchmarks, each run once."""
+    found = measure(quick)
+    students, nbgrader = int(found["submissions"]), f"nbgrader {version('nbgrader')}"
+    ways = {
+        f"grading {students} submissions": ("", "autograde"),
+        "the same with feedback pages": ("_feedback", "autograde, generate_feedback"),
+    }
+    return [
+        pairs.row(name, f"{nbgrader} {peer}", "s", [found[f"gmlib{end}"]], [found[f"stock{end}"]])
+        for name, (end, peer) in ways.items()
+    ]
 
 
 def table(found: dict[str, float]) -> str:

@@ -10,43 +10,29 @@ between are interpolated. The table says how many rows each drew.
 """
 
 import argparse
-import importlib.util
 import os
 import statistics
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pairs
 import torch
-from torch import Tensor
 
-ROOT = Path(__file__).resolve().parents[2]
 LAB = "13_pixelcnn"
 SIZE, LEVELS, CLASSES, CHANNELS, LAYERS = 28, 256, 10, 64, 7
 BATCHES = (1, 16, 64, 256)
 REPEATS = {1: 3, 16: 3, 64: 3, 256: 1}  # by the number of images; a large batch takes minutes
 
 
-def lab() -> dict[str, Any]:
-    """The names that the lab defines, with nothing trained."""
-    path = ROOT / "tests" / "mistakes" / "run.py"
-    spec = importlib.util.spec_from_file_location("mistakes_run", path)
-    run = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(run)
-    taken = run.Lab.read(LAB)
-    return taken.namespace(taken.setup(), "", "")
+def measure(names: dict[str, Any], images: int, quick: bool) -> dict[str, Any]:
+    """One row of the table: seconds for `images` whole images, medians of interleaved repeats.
 
+    "times" holds the repeats themselves.
+    """
 
-def seconds(sampler: Callable[..., Tensor], *inputs: Any) -> float:
-    start = time.perf_counter()
-    sampler(*inputs)
-    return time.perf_counter() - start
+    def seconds(sampler: str, *inputs: Any) -> float:
+        return pairs.seconds(lambda: names[sampler](*inputs))
 
-
-def measure(names: dict[str, Any], images: int, quick: bool) -> dict[str, float]:
-    """One row of the table: seconds for `images` whole images, medians of interleaved repeats."""
     torch.manual_seed(0)
     model = names["GatedPixelCNN"](LEVELS, CLASSES, CHANNELS, LAYERS).eval()
     noise, labels = (
@@ -61,16 +47,17 @@ def measure(names: dict[str, Any], images: int, quick: bool) -> dict[str, float]
     found: dict[str, list[float]] = {"plain": [], "cropped": [], "cached": []}
     for _ in range(1 if quick else REPEATS[images]):
         inputs = (model, noise, labels, x[:, :, :0])
-        found["cached"].append(seconds(names["sample_cached"], *inputs))
-        part = seconds(names["sample_plain"], *inputs[:3], x[:, :, :-last])
+        found["cached"].append(seconds("sample_cached", *inputs))
+        part = seconds("sample_plain", *inputs[:3], x[:, :, :-last])
         found["plain"].append(part * SIZE / last)
         each = [
-            seconds(names["sample_cropped"], model, noise[:, : i + 1], labels, x[:, :, :i])
+            seconds("sample_cropped", model, noise[:, : i + 1], labels, x[:, :, :i])
             for i in cropped_rows
         ]
         found["cropped"].append(float(np.interp(range(SIZE), cropped_rows, each).sum()))
     medians = {name: statistics.median(times) for name, times in found.items()}
-    return {"images": images, "plain_rows": last, "cropped_rows": len(cropped_rows)} | medians
+    drawn = {"images": images, "plain_rows": last, "cropped_rows": len(cropped_rows)}
+    return drawn | medians | {"times": found}
 
 
 def equal(names: dict[str, Any]) -> bool:
@@ -83,15 +70,27 @@ def equal(names: dict[str, Any]) -> bool:
     return all(torch.equal(x, f(model, noise, labels, x[:, :, :-2])) for f in others)
 
 
-def rows(quick: bool = False) -> list[dict[str, float]]:
+def rows(quick: bool = False) -> list[dict[str, Any]]:
     """The measurements, one for each number of images drawn at once."""
-    names = lab()
+    names = pairs.lab(LAB)
     if not equal(names):
         raise SystemExit("the samplers draw different images: there is nothing to compare")
     return [measure(names, images, quick) for images in (BATCHES[:2] if quick else BATCHES)]
 
 
-def table(measured: list[dict[str, float]]) -> str:
+def compare(quick: bool = False) -> list[pairs.Row]:
+    """The cached sampler against each of the two others, for the table of all benchmarks."""
+    return [
+        pairs.row(
+            f"PixelCNN, {row['images']} images, cached", f"the {other} sampler of the lab", "s",
+            row["times"]["cached"], row["times"][other],
+        )
+        for row in rows(quick)
+        for other in ("plain", "cropped")
+    ]  # fmt: skip
+
+
+def table(measured: list[dict[str, Any]]) -> str:
     """What is printed."""
     lines = [
         "PixelCNN, 7 blocks of 64 maps, 256 levels, 28×28; seconds for all images of a batch, "
