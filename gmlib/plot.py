@@ -97,7 +97,7 @@ def _sheet(
     strips: Sequence[np.ndarray], labels: Sequence[str], columns: int, scale: float, alt: str
 ) -> None:
     """Show strips of images below one another, each with its label to the left."""
-    margin, pixels = 0.1 * max(map(len, labels)), np.concatenate(strips)
+    margin, pixels = 0.12 * max(map(len, labels)), np.concatenate(strips)
     made, axes = figure(size=(columns * scale + margin, len(strips) * scale))
     ax = axes[0, 0]
     ax.imshow(pixels, interpolation="nearest", vmin=0, vmax=1)
