@@ -363,7 +363,9 @@ CLAIMS: list[tuple[str, str, Callable[[Models], bool]]] = [
 ]
 
 
-@pytest.mark.parametrize(("page", "sentence", "holds"), CLAIMS, ids=lambda x: str(x)[:30])
+@pytest.mark.parametrize(
+    ("page", "sentence", "holds"), CLAIMS, ids=[f"{page}: {text[:30]}" for page, text, _ in CLAIMS]
+)
 def test_what_a_page_says_is_what_the_records_say(models, page, sentence, holds):
     text = (ROOT / "book" / f"{page}.md").read_text()
     assert sentence in text, "the page says something else now"
