@@ -471,6 +471,10 @@ with check.part(points, "dead codes", 1):
     chosen = (many[0][:, None] - z[:9]).abs().sum(2)
     check.close(chosen.amin(1), torch.zeros(300), "distance to a batch smaller than the codebook")
     assert len(chosen.argmin(1).unique()) == 9, "some vectors of the batch are never chosen"
+    wide = torch.randn(2_000, D, generator=generator)
+    drawn = revive(torch.zeros(300, D), torch.zeros(300), torch.zeros(300, D), wide, 0.5)[0]
+    places = (drawn[:, None] - wide).abs().sum(2).argmin(1).double()
+    assert (places.mean() - 1_000).abs() < 250, "each vector of the batch should be as likely"
     cotangents = [torch.randn(s, generator=generator) for s in ((K, D), (K,), (K, D))]
     _, (gradient,) = check.vjp(
         lambda z: revive(*(t.clone() for t in arguments), z, threshold), z, cotangents
