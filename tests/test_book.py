@@ -386,6 +386,12 @@ LOOK = r"""
   const wide = [...article.querySelectorAll("*")].find((e) =>
     e.getBoundingClientRect().right > innerWidth + 1 && shown(e) && !scrolls(e.parentElement));
   if (wide) problems.push(`wider than the screen: ${short(wide.outerHTML)}`);
+  const width = (e) => e.getBoundingClientRect().width;
+  for (const e of innerWidth < 1000 ? [] : article.querySelectorAll("div.math mjx-container")) {
+    const drawn = e.querySelector("svg");  // a narrow screen scrolls it
+    if (drawn && width(drawn) > width(e) + 1)
+      problems.push(`equation wider than its column: ${e.closest("div.math").id}`);
+  }
   return problems;
 }
 """
@@ -472,6 +478,10 @@ PIXEL = (
 )
 MATH = '<span class="math">%s</span>'
 DONE = MATH % '<mjx-container><svg width="9" height="9"></svg></mjx-container>'
+WIDE_MATH = (
+    '<div class=math id=eq-a style="width:300px;overflow:auto"><mjx-container '
+    'style="display:block;overflow:auto"><svg width=400 height=9></svg></mjx-container></div>'
+)
 
 
 @pytest.mark.parametrize(
@@ -496,6 +506,7 @@ DONE = MATH % '<mjx-container><svg width="9" height="9"></svg></mjx-container>'
         ("<p>of {eq}<code>eq-a</code></p>", "markdown as text: of {eq}"),
         ("<p>see [that](page)</p>", "markdown as text: see [that](page)"),
         ("<div style='width:500px'>wide</div>", "wider than the screen: <div style"),
+        (WIDE_MATH, "equation wider than its column: eq-a (light, 1280 px)"),
         ("<p style='color:#888'>grey</p>", "contrast 3.5: grey (light"),
         ("<p style='color:#000'>black</p>", "contrast 1.1: black (dark"),
         ("<a href=no.html>x</a>", "dead link: file:"),

@@ -14,7 +14,6 @@ from the features in long double, and held against mpmath with 60 digits on smal
 """
 
 import argparse
-import importlib.util
 import inspect
 import os
 import statistics
@@ -22,32 +21,21 @@ import time
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import mpmath
 import numpy as np
+import pairs
 import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-ROOT = Path(__file__).resolve().parents[2]
 LAB = "32_scores"
 SIZES = {128: (64, 10_000), 512: (250, 10_000), 2_048: (1_000, 10_000)}  # dims: few, many samples
 QUICK = {64: (32, 1_000), 128: (64, 1_000)}
 REPEATS = 3
 SLOW = 2.0  # seconds from which one repeat is enough
-
-
-def lab() -> dict[str, Any]:
-    """The names that the lab defines."""
-    path = ROOT / "tests" / "mistakes" / "run.py"
-    spec = importlib.util.spec_from_file_location("mistakes_run", path)
-    run = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(run)
-    taken = run.Lab.read(LAB)
-    return taken.namespace(taken.setup(), "", "")
 
 
 def pair(samples: int, dims: int, seed: int = 0) -> tuple[Tensor, Tensor, float]:
@@ -187,7 +175,7 @@ def rows(quick: bool = False) -> list[dict[str, Any]]:
     """The measurements: few and many samples of each number of features, all four ways."""
     warnings.simplefilter("ignore")  # sqrtm warns of singular matrices, torchmetrics of memory
     verify()
-    names = lab()
+    names = pairs.lab(LAB)
     for way in (lambda x, y: by_own(names, x, y), by_pytorch_fid, by_torchmetrics):
         way(*pair(8, 16)[:2])  # a first call pays for loading
     sizes = QUICK if quick else SIZES

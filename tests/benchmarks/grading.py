@@ -13,7 +13,6 @@ gradebook and report, and the memory of the grading process is printed as they d
 
 import argparse
 import copy
-import importlib.util
 import json
 import os
 import shutil
@@ -24,22 +23,14 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pairs
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = pairs.ROOT
 sys.path.insert(0, str(ROOT))
 LAB, NAME = "22_vae", "vae"
 STUDENTS, QUICK = 30, 4
-
-
-def module(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
 
 
 def course(folder: Path) -> Path:
@@ -53,8 +44,8 @@ def course(folder: Path) -> Path:
 
 def submissions(count: int) -> list[bytes]:
     """Notebooks as a class hands them in: most answers right, in several styles, a few wrong."""
-    making = module(ROOT / "tests" / "example_class" / "make.py")
-    mistakes = module(ROOT / "tests" / "mistakes" / "run.py")
+    making = pairs.module(ROOT / "tests" / "example_class" / "make.py")
+    mistakes = pairs.module(ROOT / "tests" / "mistakes" / "run.py")
     released, solved = (
         nbformat.read(ROOT / kind / LAB / f"{NAME}.ipynb", 4) for kind in ("notebooks", "solutions")
     )

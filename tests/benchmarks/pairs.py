@@ -65,13 +65,17 @@ def in_turns(
     return [a for a, _ in pairs], [b for _, b in pairs]
 
 
+def module(path: Path) -> Any:
+    """A Python file as a module, whatever folder it is in."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
 def lab(name: str) -> dict[str, Any]:
     """The names that a lab defines, with nothing trained."""
-    path = ROOT / "tests" / "mistakes" / "run.py"
-    spec = importlib.util.spec_from_file_location("mistakes_run", path)
-    run = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(run)
-    taken = run.Lab.read(name)
+    taken = module(ROOT / "tests" / "mistakes" / "run.py").Lab.read(name)
     return taken.namespace(taken.setup(), "", "")
 
 

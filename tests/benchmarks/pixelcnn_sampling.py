@@ -82,7 +82,7 @@ def compare(quick: bool = False) -> list[pairs.Row]:
     """The cached sampler against each of the two others, for the table of all benchmarks."""
     return [
         pairs.row(
-            f"PixelCNN, {row['images']} images, cached", f"the {other} sampler of the lab", "s",
+            f"PixelCNN, cached, {row['images']} at once", f"the {other} sampler of the lab", "s",
             row["times"]["cached"], row["times"][other],
         )
         for row in rows(quick)
