@@ -357,3 +357,7 @@ def test_too_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     (tmp_path / "a.ipynb").write_bytes(b"x" * 1_001)
     with pytest.raises(intake.Unreadable, match="larger"):
         intake.read(tmp_path / "a.ipynb", tmp_path)
+
+
+def test_plain_words_do_nothing_to_a_terminal():
+    assert intake.plain("a\x1b[2J\u202eb\x07\udc00\n\tüñ한") == "a�[2J�b�?\n\tüñ한"

@@ -28,6 +28,7 @@ COMPARED_CHARACTERS = 4_000  # of a cell, when texts are compared
 EDITED_CELLS = 300  # more unknown cells than this are not compared one by one
 PICTURE_BYTES = 5_000_000
 PICTURES = ("image/png", "image/jpeg")
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Unreadable(Exception):
@@ -198,6 +199,11 @@ def _cell(raw: Any) -> Cell | None:
 def clean(text: str) -> str:
     """Text that any file, database or page can hold: no half characters, no NUL."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def plain(text: str) -> str:
+    """Text that a terminal may be given as well: nothing that moves, colours or turns it."""
+    return UNSEEN.sub("\N{REPLACEMENT CHARACTER}", clean(text))
 
 
 def _pictures(attachments: Any) -> dict[str, dict[str, str]]:

@@ -14,6 +14,7 @@ from jupyter_client.session import Session
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
+from gmlib.grade.intake import clean
 from gmlib.grade.sandbox import Box
 
 MESSAGE_BYTES = 8 << 20
@@ -237,14 +238,14 @@ def _texts(body: dict[str, Any]) -> list[str]:
 def _output(kind: str, body: dict[str, Any]) -> NotebookNode:
     if kind == "stream":
         name = "stderr" if body.get("name") == "stderr" else "stdout"
-        return new_output("stream", name=name, text=clean(body.get("text")))
+        return new_output("stream", name=name, text=_words(body.get("text")))
     if kind == "error":
         lines = body.get("traceback") if isinstance(body.get("traceback"), list) else []
         return new_output(
             "error",
-            ename=clean(body.get("ename"))[:200],
-            evalue=clean(body.get("evalue"))[:2_000],
-            traceback=[clean(line)[:10_000] for line in lines[:50]],
+            ename=_words(body.get("ename"))[:200],
+            evalue=_words(body.get("evalue"))[:2_000],
+            traceback=[_words(line)[:10_000] for line in lines[:50]],
         )
     data = body.get("data") if isinstance(body.get("data"), dict) else {}
     kept = {k: clean(data[k]) for k in KINDS if isinstance(data.get(k), str)}
@@ -264,6 +265,5 @@ def _memory() -> int:
         return 0
 
 
-def clean(value: Any) -> str:
-    """Text that can be written to a file."""
-    return str(value if value is not None else "").encode("utf-8", "replace").decode()
+def _words(value: Any) -> str:
+    return clean(str(value if value is not None else ""))

@@ -31,6 +31,7 @@ from nbformat.v4 import new_output
 
 from gmlib import check, data
 from gmlib.grade import sandbox
+from gmlib.grade.intake import plain
 from gmlib.grade.kernel import Ended, Kernel
 from gmlib.grade.lab import Lab
 from gmlib.grade.wall import AnswerError, Check, Wall, seeds_cross
@@ -385,7 +386,7 @@ class _Tests:
             error = "SystemExit", "the test was left"
         except BaseException as failure:
             error = _told(failure)
-        text = said.getvalue()[:20_000].encode("utf-8", "replace").decode()
+        text = plain(said.getvalue()[:20_000])
         if error is not None:
             return _Found(0.0, text, error, False)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -421,7 +422,7 @@ def _told(failure: BaseException) -> tuple[str, str]:
         return "Stopped", "the test took too long with what the answer returned"
     if isinstance(failure, AssertionError) and not words:
         words = "something that should hold does not"
-    return kind, words[:1_000].encode("utf-8", "replace").decode()
+    return kind, plain(words[:1_000])
 
 
 def _error(kind: str, words: str) -> NotebookNode:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from gmlib import check
 from gmlib.grade import frames
+from gmlib.grade.intake import plain
 
 LOOK = 0.05  # seconds between two looks at whether the kernel is still there
 GRACE = 3.0  # seconds that an answer has to stop when it is told to
@@ -306,7 +307,7 @@ def _error(reply: dict[str, Any]) -> AnswerError:
     name, message = reply["error"], reply.get("message", "")
     name = name if isinstance(name, str) and name.isidentifier() and len(name) < 60 else "Error"
     message = message if isinstance(message, str) else ""
-    message = message[:WORDS].encode("utf-8", "replace").decode()
+    message = plain(message[:WORDS])
     if name == "KeyboardInterrupt":
         return AnswerError("the answer was stopped")
     return _ERRORS[name](message) if name in _ERRORS else AnswerError(f"{name}: {message}")
