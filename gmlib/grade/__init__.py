@@ -7,3 +7,9 @@
 - `intake`: from an untrusted file to a repaired notebook.
 - `classroom`, `report`, `cli`: a whole class, its results, the command.
 """
+
+import sys
+
+# Else jsonschema, which reads no address in a notebook, builds a grammar of them: a second or more
+# in every process.
+sys.modules.setdefault("rfc3987_syntax", None)

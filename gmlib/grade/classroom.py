@@ -32,6 +32,7 @@ from nbformat import NotebookNode
 import gmlib
 from gmlib.grade import collect, intake, report, workers
 from gmlib.grade.lab import Lab
+from gmlib.grade.sandbox import Limits
 from gmlib.grade.workers import Task
 
 STORE = ".grading"
@@ -93,7 +94,7 @@ class Settings(NamedTuple):
     sandboxed: bool = True
     force: bool = False
     feedback: bool = True
-    limits: Any = None  # gmlib.grade.verdict.Limits
+    limits: Limits = Limits()
 
 
 def grade(
@@ -367,9 +368,7 @@ class Book:
         # What is written down was judged already: nothing is executed here.
         config.CourseDirectory.submitted_directory = str(self.staging)
         config.Autograde.sanitize_preprocessors = [
-            "nbgrader.preprocessors.OverwriteKernelspec",
             "nbgrader.preprocessors.OverwriteCells",
-            "nbgrader.preprocessors.CheckCellMetadata",
         ]
         config.Autograde.autograde_preprocessors = [
             "nbgrader.preprocessors.SaveAutoGrades",

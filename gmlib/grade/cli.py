@@ -55,14 +55,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(given: Any) -> int:
-    from gmlib.grade import intake, student, verdict
+    from gmlib.grade import intake, student
+    from gmlib.grade.sandbox import Limits
 
     sandboxed = missing_box() is None
     if not sandboxed:
         print(f"{missing_box()} (your own notebook runs all the same)", file=sys.stderr)
     try:
         notebook = given.notebook or student.find(given.lab, Path.cwd())
-        report = student.check(notebook, given.lab, given.release, sandboxed, verdict.Limits())
+        report = student.check(notebook, given.lab, given.release, sandboxed, Limits())
     except (intake.Unreadable, OSError) as error:
         return refuse(error)
     print(report.text())
@@ -70,15 +71,19 @@ def _check(given: Any) -> int:
 
 
 def _grade(given: Any) -> int:
-    from gmlib.grade import classroom, report, verdict
-    from gmlib.grade.lab import Lab
+    from gmlib.grade import workers
 
     if not given.unsafe and not given.scheduler and (why := missing_box()):
         return refuse(f"{why}; or grade with --unsafe only what people whom you trust have written")
+    if not given.scheduler:
+        workers.prepare()
+
+    from gmlib.grade import classroom, report
+    from gmlib.grade.lab import Lab
+
     settings = classroom.Settings(
         source=given.source, workers=given.workers, scheduler=given.scheduler,
         sandboxed=not given.unsafe, force=given.force, feedback=not given.no_feedback,
-        limits=verdict.Limits(),
     )  # fmt: skip
     try:
         course = classroom.Course.around(Path.cwd(), given.db_url)

@@ -25,7 +25,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from jupyter_client.provisioning import KernelProvisionerBase
 
@@ -37,11 +37,37 @@ DISK = 256 << 20  # bytes that the parent may write, or a submission with no pla
 FIRST_UID, UIDS = 1 << 20, 1 << 20  # of boxes, where the grader is root
 START_SECONDS = 300  # for the imports of a warm parent on a busy machine
 PATIENCE = 3  # a limit in seconds lasts so many times as long, where others keep the machine busy
-MODULES = (
-    "ipykernel.kernelapp ipykernel.ipkernel matplotlib.pyplot matplotlib_inline.config "
-    "numpy torch torch.distributions torch.nn.functional gmlib.check gmlib.data gmlib.plot "
-    "gmlib.profile gmlib.records gmlib.scores gmlib.train gmlib.grade.agent"
+MODULES = (  # to import once: what a kernel needs, what it imports with its first cell, the labs'
+    "ipykernel.kernelapp ipykernel.ipkernel ipykernel.debugger sqlite3 tornado.platform.asyncio "
+    "IPython.core.completerlib IPython.core.debugger IPython.core.logger IPython.core.oinspect "
+    "IPython.core.magics.execution IPython.extensions.storemagic matplotlib.pyplot "
+    "matplotlib_inline.config numpy torch torch.distributions torch.nn.functional "
+    "gmlib.check gmlib.data gmlib.plot gmlib.profile gmlib.records gmlib.scores gmlib.train "
+    "gmlib.grade.agent"
 ).split()
+
+
+class Limits(NamedTuple):
+    """What one submission may use.
+
+    Args:
+        cell_seconds: one cell, or one hidden test with all its calls; then it is stopped.
+        total_seconds: the whole submission.
+        memory: bytes, of all processes together.
+        processes: how many at once, threads counted.
+        disk: bytes, of all files together, kept in memory.
+        file: bytes of one file.
+        output: bytes of text and pictures that are kept of one cell, and of a notebook eight
+            times as many; a flood far beyond stops the cell.
+    """
+
+    cell_seconds: float = 60
+    total_seconds: float = 300
+    memory: int = 4 << 30
+    processes: int = 256
+    disk: int = 256 << 20
+    file: int = 200_000_000
+    output: int = 1_000_000
 
 
 class Unavailable(Exception):
@@ -121,6 +147,8 @@ class Box:
 class Parent:
     """A process in a box that has imported what takes long and forks kernels, one at a time.
 
+    It begins to import at once; the first `start` waits for it.
+
     Args:
         modules: to import ahead, besides the usual ones.
         assets: to read ahead, by `gmlib.data.asset`.
@@ -150,8 +178,7 @@ class Parent:
         """
         if self.busy:
             raise RuntimeError("a warm parent serves one submission at a time")
-        if self.closed:
-            self._open()
+        self.ready()
         try:
             box = self._start(limits, environment or {})
         except Unavailable:
@@ -159,7 +186,7 @@ class Parent:
                 raise
             self.close()
             self.nested = self.proven  # else no namespaces in a box here: a new box for each
-            self._open()
+            self.ready()
             box = self._start(limits, environment or {})
         self.proven = self.nested
         return box
@@ -229,10 +256,30 @@ class Parent:
         self.closed = True
         self.control.close()
         self.alive.close()
+        self.said.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def ready(self) -> None:
+        """Wait until all is imported.
+
+        Raises:
+            Unavailable: there is no box.
+        """
+        if self.closed:
+            self._open()
+        if self.warm:
+            return
+        said = os.dup(self.said.fileno())
+        with open(said, errors="replace") as lines:
+            self.warm = self.hear(START_SECONDS).get("state") == "warm"
+            if not self.warm:
+                self.close()
+                lines.seek(0)
+                why = lines.read().strip().splitlines()[-1:] or ["no reason given"]
+                raise Unavailable(f"no box could be made: {why[0]}")
 
     def _open(self) -> None:
         _sweep()
@@ -261,21 +308,16 @@ class Parent:
         command = [sys.executable, "-m", "gmlib.grade.warm", json.dumps(settings)]
         if self.sandboxed:
             command = [*_bwrap(self.folder, root, DISK), "--", *command]
-        with tempfile.TemporaryFile() as said:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
-                start_new_session=True, env=_environment(self.sandboxed),
-                pass_fds=[theirs.fileno()],
-            )  # fmt: skip
-            theirs.close()
-            self.control, self.heard, self.closed = ours, b"", False
-            if self.hear(START_SECONDS).get("state") != "warm":
-                self.close()
-                said.seek(0)
-                lines = said.read().decode(errors="replace").strip().splitlines()[-1:]
-                raise Unavailable(f"no box could be made: {' '.join(lines) or 'no reason given'}")
-        self.busy = False
+        self.said = tempfile.TemporaryFile()  # noqa: SIM115 (until `close`)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.said,
+            start_new_session=True, env=_environment(self.sandboxed),
+            pass_fds=[theirs.fileno()],
+        )  # fmt: skip
+        theirs.close()
+        self.control, self.heard = ours, b""
+        self.closed, self.warm, self.busy = False, False, False
 
 
 def _sweep() -> None:
@@ -415,8 +457,6 @@ class BoxProvisioner(KernelProvisionerBase):
         return await super().pre_launch(cmd=["kernel"], **kwargs)
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict[str, Any]:
-        from gmlib.grade.verdict import Limits
-
         if self.parent_process is None:
             self.parent_process = Parent()
         self.box = self.parent_process.start(Limits())

@@ -34,6 +34,7 @@ from gmlib.grade import sandbox
 from gmlib.grade.intake import plain
 from gmlib.grade.kernel import Ended, Kernel
 from gmlib.grade.lab import Lab
+from gmlib.grade.sandbox import Limits
 from gmlib.grade.wall import AnswerError, Check, Wall, seeds_cross
 
 SERVE = "from gmlib.grade import agent as _agent; _agent.serve(get_ipython().user_ns)"
@@ -44,29 +45,6 @@ RESTARTS = 16  # of a kernel that a submission has ended
 OUTPUT_CELLS = 8  # a notebook may show as much as so many cells
 TEST_MEMORY = 4 << 30  # bytes that a test may take beyond what this process has
 SKIP = "skip-execution"
-
-
-class Limits(NamedTuple):
-    """What one submission may use.
-
-    Args:
-        cell_seconds: one cell, or one hidden test with all its calls; then it is stopped.
-        total_seconds: the whole submission.
-        memory: bytes, of all processes together.
-        processes: how many at once, threads counted.
-        disk: bytes, of all files together, kept in memory.
-        file: bytes of one file.
-        output: bytes of text and pictures that are kept of one cell, and of a notebook eight
-            times as many; a flood far beyond stops the cell.
-    """
-
-    cell_seconds: float = 60
-    total_seconds: float = 300
-    memory: int = 4 << 30
-    processes: int = 256
-    disk: int = 256 << 20
-    file: int = 200_000_000
-    output: int = 1_000_000
 
 
 class Outcome(NamedTuple):
@@ -116,13 +94,15 @@ _labs: dict[str, "_Tests"] = {}
 
 def warm(lab: Lab, *, sandboxed: bool = True) -> sandbox.Parent:
     """The warm parent of this process, with what the lab imports. `judge` calls it by itself."""
-    key = (os.getpid(), _tests(lab).modules, sandboxed)
+    modules, assets = _imports(lab)
+    key = (os.getpid(), modules, assets, sandboxed)
     if key not in _parents:
         for other in _parents.values():
             other.close()  # memory: one at a time
         _parents.clear()
-        tests = _tests(lab)
-        _parents[key] = sandbox.Parent(tests.modules, tests.assets, sandboxed=sandboxed)
+        _parents[key] = sandbox.Parent(modules, assets, sandboxed=sandboxed)
+    _tests(lab)  # while the parent imports
+    _parents[key].ready()
     return _parents[key]
 
 
@@ -331,28 +311,15 @@ class _Tests:
 
     def __init__(self, lab: Lab) -> None:
         self.sources, self.points = lab.tests(), lab.points()
-        cells = [c for c in json.loads(lab.source)["cells"] if c["cell_type"] == "code"]
-        imports, sizes, given, modules, begun = [], [], set(), [], False
-        for cell in cells:
-            marks, source = cell["metadata"].get("nbgrader", {}), "".join(cell["source"])
-            try:
-                body = ast.parse(source).body
-            except SyntaxError:  # a magic
-                continue
-            if marks.get("grade") or (marks.get("locked") and not marks.get("solution")):
-                continue
+        imports, sizes, given, begun = [], [], set(), False
+        for is_answer, source, body in _own_cells(lab):
             mine = [s for s in body if isinstance(s, ast.Import | ast.ImportFrom)]
             imports += mine
-            begun = begun or bool(marks.get("solution"))
+            begun = begun or is_answer
             if not begun and all(map(_is_size, body)):
                 sizes += [s for s in body if isinstance(s, ast.Assign)]
             else:
                 given |= _bound(source) - {name for s in mine for name in _names(s)}
-        for s in imports:
-            modules += [a.name for a in s.names] if isinstance(s, ast.Import) else [s.module]
-        self.modules = tuple(sorted({m for m in modules if m}))
-        text = "".join("".join(cell["source"]) for cell in cells)
-        self.assets = tuple(name for name in data.SHIPPED if f'"{name}"' in text)
         self.given = given
         self.trusted: dict[str, Any] = {"__name__": "__test__"}
         with _profile(), warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
@@ -430,6 +397,31 @@ def _error(kind: str, words: str) -> NotebookNode:
 
 
 # What a test may see
+
+
+def _own_cells(lab: Lab) -> Iterator[tuple[bool, str, list[ast.stmt]]]:
+    """The lab's code cells but its tests: whether it is an answer, its source, its statements."""
+    for cell in json.loads(lab.source)["cells"]:
+        marks, source = cell["metadata"].get("nbgrader", {}), "".join(cell["source"])
+        is_answer = bool(marks.get("solution"))
+        is_test = marks.get("grade") or (marks.get("locked") and not is_answer)
+        if cell["cell_type"] != "code" or is_test:
+            continue
+        with contextlib.suppress(SyntaxError):  # a magic
+            yield is_answer, source, ast.parse(source).body
+
+
+def _imports(lab: Lab) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The modules that the lab imports, and the data of the course that it names."""
+    modules, text = set(), ""
+    for _, source, body in _own_cells(lab):
+        text += source
+        for s in body:
+            if isinstance(s, ast.Import):
+                modules |= {a.name for a in s.names}
+            elif isinstance(s, ast.ImportFrom) and s.module:
+                modules.add(s.module)
+    return tuple(sorted(modules)), tuple(name for name in data.SHIPPED if f'"{name}"' in text)
 
 
 def _is_size(statement: ast.stmt) -> bool:

@@ -15,6 +15,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -77,6 +78,12 @@ def safely(work: Work, *arguments: Any) -> Result:
 
 def failed(why: str, details: str = "") -> Result:
     return {"problem": why, "again": True, "details": details}
+
+
+def prepare() -> None:
+    """Begin to import what workers need, in the process that all of them are forked from."""
+    forkserver.set_forkserver_preload(["gmlib.grade.verdict"])
+    forkserver.ensure_running()
 
 
 class Local:
@@ -172,8 +179,8 @@ class _Worker:
         return json.loads(self.pipe.recv_bytes())
 
     def start(self) -> None:
+        prepare()
         context = multiprocessing.get_context(START)
-        context.set_forkserver_preload(["gmlib.grade.verdict"])
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(
             target=_serve, args=(theirs, self.pool.work, self.pool.arguments)
