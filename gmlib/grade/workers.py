@@ -82,8 +82,9 @@ def failed(why: str, details: str = "") -> Result:
 
 def prepare() -> None:
     """Begin to import what workers need, in the process that all of them are forked from."""
-    forkserver.set_forkserver_preload(["gmlib.grade.verdict"])
-    forkserver.ensure_running()
+    if START == "forkserver":
+        forkserver.set_forkserver_preload(["gmlib.grade.verdict"])
+        forkserver.ensure_running()
 
 
 class Local:
