@@ -30,6 +30,7 @@ from typing import IO, Any, NamedTuple
 from jupyter_client.provisioning import KernelProvisionerBase
 
 import gmlib
+from gmlib.grade import warm
 
 INSTALL = "apt-get install bubblewrap"
 ALIVE = "alive"  # a file that is locked as long as the grader lives
@@ -301,6 +302,7 @@ class Parent:
             "limited": self.sandboxed,
             "modules": [*MODULES, *self.modules],
             "assets": self.assets,
+            "shown": [path for path in _python() if _is_covered(path)] if self.nested else [],
             "folder": self.inside,
             "control": theirs.fileno(),
             "home": "/home/student" if self.sandboxed else str(self.folder / "home"),
@@ -367,12 +369,12 @@ def _bwrap(folder: Path, root: bool, disk: int) -> list[str]:
             command += ["--ro-bind", path, path]
     for path in ("/etc/ld.so.cache", "/etc/fonts", "/etc/localtime", "/etc/alternatives"):
         command += ["--ro-bind-try", path, path]
+    for path in warm.WRITABLE.values():  # in a nested place, covered by its own
+        command += ["--perms", "1777", "--size", str(disk), "--tmpfs", path]
     python = _python()
     for path in python:
         command += [*_above(path), "--ro-bind", path, path]
     command += _course(python)
-    for path in ("/home/student", "/tmp", "/dev/shm"):  # in a nested place, covered by its own
-        command += ["--perms", "1777", "--size", str(disk), "--tmpfs", path]
     fonts = Path.home() / ".cache" / "matplotlib"  # a list that takes seconds to make
     for path in fonts.glob("fontlist-*.json"):
         command += ["--dir", "/home/student/.cache/matplotlib"]
@@ -395,6 +397,11 @@ def _python() -> list[str]:
     there = [p for p in there if os.path.isdir(p) and not p.startswith("/usr/")]
     there = [p for p in there if p not in ("/", "/usr", "/home", os.path.expanduser("~"))]
     return [p for p in there if not any(p.startswith(f"{other}/") for other in there)]
+
+
+def _is_covered(path: str) -> bool:
+    """Whether it lies where a submission gets a folder of its own."""
+    return any(Path(path).is_relative_to(place) for place in warm.WRITABLE.values())
 
 
 def _course(bound: list[str]) -> list[str]:

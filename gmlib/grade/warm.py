@@ -190,7 +190,7 @@ def _init(
             _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         folder = settings["folder"]
         if settings["nested"]:
-            _mounts(order["disk"])
+            _mounts(order["disk"], settings["shown"])
         ready, tell_ready = os.pipe()
         go, tell_go = os.pipe()
         kernel = os.fork()
@@ -226,15 +226,23 @@ def _init(
     os._exit(0)
 
 
-def _mounts(disk: int) -> None:
-    """The submission's own /proc, and one tmpfs that holds everything it may write."""
+def _mounts(disk: int, shown: list[str]) -> None:
+    """The submission's own /proc, and one tmpfs that holds everything it may write.
+
+    `shown` are Python's folders that lie where it is mounted, where they stay to be seen.
+    """
     plain = MS_NOSUID | MS_NODEV
     _mount(None, "/", None, MS_REC | MS_PRIVATE)
     _mount("proc", "/proc", "proc", plain | MS_NOEXEC)
     _mount("tmpfs", "/box", "tmpfs", plain, f"size={disk},nr_inodes=20000,mode=755")
     for name, place in WRITABLE.items():
         os.mkdir(f"/box/{name}")
-        _mount(f"/box/{name}", place, None, MS_BIND)
+        for path in shown:
+            if Path(path).is_relative_to(place):
+                again = f"/box/{name}/{Path(path).relative_to(place)}"
+                os.makedirs(again)
+                _mount(path, again, None, MS_BIND | MS_REC)
+        _mount(f"/box/{name}", place, None, MS_BIND | MS_REC)
     with contextlib.suppress(OSError):
         Path("/proc/sys/user/max_user_namespaces").write_text("0")
     with contextlib.suppress(OSError):
