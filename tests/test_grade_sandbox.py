@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -274,6 +275,37 @@ def test_a_flood_of_output_is_stopped(parent: sandbox.Parent) -> None:
         assert sum(len(str(o)) for o in kernel.outputs.cells()) < 400_000
         kernel.close()
         kernel.box.kill()
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_packages_below_tmp_are_seen_and_nothing_else(
+    nested: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A course may lie where a submission gets a folder of its own."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as course:
+        os.chmod(course, 0o755)
+        packages = Path(course) / "venv"
+        packages.mkdir()
+        (packages / "thing.py").write_text("x = 3\n")
+        (Path(course) / "gradebook.db").write_text("secret")
+        others = sandbox._python()
+        monkeypatch.setattr(sandbox, "_python", lambda: [*others, str(packages)])
+        parent = sandbox.Parent()
+        if not nested:
+            parent.close()
+            parent.nested = False
+        kernel = Kernel(parent.start(LIMITS))
+        found = said(
+            kernel,
+            f"import os\nos.listdir({course!r}), open({str(packages)!r} + '/thing.py').read()",
+        )
+        assert found == "{'text/plain': \"(['venv'], 'x = 3\\\\n')\"}"
+        assert "Read-only" in said(kernel, f"open({str(packages)!r} + '/thing.py', 'w')")
+        assert "14" in said(kernel, "open('/tmp/mine', 'w').write('what is my own')")
+        kernel.close()
+        kernel.box.kill()
+        parent.close()
+        assert (packages / "thing.py").read_text() == "x = 3\n"
 
 
 def test_without_bubblewrap_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _check(given: Any) -> int:
     from gmlib.grade import intake, student
-    from gmlib.grade.sandbox import Limits
+    from gmlib.grade.sandbox import Limits, Unavailable
 
     sandboxed = missing_box() is None
     if not sandboxed:
@@ -64,7 +64,7 @@ def _check(given: Any) -> int:
     try:
         notebook = given.notebook or student.find(given.lab, Path.cwd())
         report = student.check(notebook, given.lab, given.release, sandboxed, Limits())
-    except (intake.Unreadable, OSError) as error:
+    except (intake.Unreadable, Unavailable, OSError) as error:
         return refuse(error)
     print(report.text())
     return 0 if report.holds else 1
