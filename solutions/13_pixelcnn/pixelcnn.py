@@ -554,12 +554,14 @@ class GatedPixelCNN(nn.Module):
 # \rfloor$, $W$ and $V$ the layers, $*$ a convolution and $\downarrow$ the shift by a row:
 #
 # $$\begin{aligned}
-# a &= W_{\text{vertical}} * v && \text{rows } i-r \dots i, \text{ columns } j-r \dots j+r \\
-# b &= W_{\text{horizontal}} * h + W_{\text{vertical→horizontal}} * (a \downarrow)
-#   && \text{row } i, \text{ columns } j-r \dots j \\
-# v' &= \mathrm{gate}(a + V_{\text{told}_v} * s), \qquad
-# h' = W_{\text{residual}} * \mathrm{gate}(b + V_{\text{told}_h} * s) \;[\,+\, h\,]
+# a &= W_{\text{vertical}} * v \\
+# b &= W_{\text{horizontal}} * h + W_{\text{vertical→horizontal}} * (a \downarrow) \\
+# v' &= \mathrm{gate}(a + V_{\text{told}_v} * s) \\
+# h' &= W_{\text{residual}} * \mathrm{gate}(b + V_{\text{told}_h} * s) \;[\,+\, h\,]
 # \end{aligned}$$
+#
+# $W_{\text{vertical}}$ looks at rows $i-r \dots i$ and columns $j-r \dots j+r$, and
+# $W_{\text{horizontal}}$ at row $i$ and columns $j-r \dots j$.
 #
 # The first block is different in two ways. Its horizontal stack must not see the pixel itself:
 # columns $j-r \dots j-1$, which is why its kernel is one shorter. And it adds no $h$, which there

@@ -649,9 +649,11 @@ for copy, before in zip(inputs, (x, logits, mu, logvar), strict=True):
 #
 # Its posterior is a Gaussian again, and $x$ itself is Gaussian (Tipping and Bishop, 1999):
 #
-# $$p(z\mid x) = \mathcal N\big(S\,W^\top (x-b)/s^2,\; S\big), \quad
-#   S = \big(I + W^\top W / s^2\big)^{-1}, \qquad
-#   p(x) = \mathcal N\big(b,\; W W^\top + s^2 I\big).$$
+# $$\begin{aligned}
+# p(z\mid x) &= \mathcal N\big(S\,W^\top (x-b)/s^2,\; S\big), \quad
+#   S = \big(I + W^\top W / s^2\big)^{-1}, \\
+# p(x) &= \mathcal N\big(b,\; W W^\top + s^2 I\big).
+# \end{aligned}$$
 #
 # For any Gaussian $q(z) = \mathcal N(\mu, \mathrm{diag}\,\sigma^2)$ the first term of the bound
 # has a closed form as well, with $w_d$ the columns of $W$:

@@ -698,8 +698,11 @@ check.total(points)
 # itself. That makes the estimate *unbiased*: its average over many draws does not depend on how
 # many samples there are (Gretton et al., 2012):
 #
-# $$\widehat{\mathrm{MMD}}{}^2 = \frac{1}{N(N-1)}\sum_{i\ne j} k(x_i, x_j)
-#   + \frac{1}{M(M-1)}\sum_{i\ne j} k(y_i, y_j) - \frac{2}{NM}\sum_{i,j} k(x_i, y_j).$$
+# $$\begin{aligned}
+# \widehat{\mathrm{MMD}}{}^2 &= \frac{1}{N(N-1)}\sum_{i\ne j} k(x_i, x_j)
+#   + \frac{1}{M(M-1)}\sum_{i\ne j} k(y_i, y_j) \\
+#   &\quad - \frac{2}{NM}\sum_{i,j} k(x_i, y_j).
+# \end{aligned}$$
 #
 # On Inception's features this is the kernel inception distance, KID (Bińkowski et al., 2018). For
 # equal distributions it is zero on average, so about half of the time it is negative.

@@ -524,9 +524,10 @@ check.total(points)
 # length of the gradient. It punishes the critic where that length is not 1, at random points
 # $\hat x$ between a real and a fake image:
 #
-# $$\hat x_n = \alpha_n\, x_n + (1 - \alpha_n)\, G(z_n), \quad \alpha_n \sim \mathcal U[0, 1],
-#   \qquad
-#   \mathcal P = \frac1N\sum_{n=1}^N \big(\|\nabla f(\hat x_n)\| - 1\big)^2 .$$
+# $$\begin{aligned}
+# \hat x_n &= \alpha_n\, x_n + (1 - \alpha_n)\, G(z_n), \quad \alpha_n \sim \mathcal U[0, 1], \\
+# \mathcal P &= \frac1N\sum_{n=1}^N \big(\|\nabla f(\hat x_n)\| - 1\big)^2 .
+# \end{aligned}$$
 #
 # Each image has *one* number $\alpha_n$ of its own, so $\hat x_n$ lies on the straight way from
 # one image to the other. The length is that of the whole gradient of one image, over all its
