@@ -512,7 +512,14 @@ def regular(d: int) -> Tensor:
     return torch.linalg.qr(normal(d, d)).Q @ torch.diag(spread) @ torch.linalg.qr(normal(d, d)).Q
 
 
+def narrow(d: int) -> Tensor:
+    """A factor of a regular covariance with a few directions of little variance."""
+    return 10 ** torch.linspace(-3, 0.4, d, dtype=torch.float64)[:, None] * regular(d)
+
+
 with check.part(points, "regular covariances", 2):
+    for d in (4, 7):
+        compare(narrow(d), narrow(d), f"{d} features, some of little variance", 1e-8)
     for d in (2, 3, 7, 24, 1, 70):
         compare(regular(d), regular(d), f"{d} features", 1e-9)
         compare(regular(d), 3 * regular(d), f"{d} features, one set wider", 1e-9)
@@ -1361,6 +1368,15 @@ with check.part(points, "copies, and memory", 1):
     distance, index = nearest(y[order], y)
     assert torch.equal(index, order), "the nearest neighbour of a float64 copy is what it copies"
     check.close(distance, torch.zeros(80), "the distance of a float64 copy", atol=6e-4)
+    for size in (1e-3, 1e3):
+        small = size * normal(60, 20)
+        error = nearest(small, small)[0] / small.norm(dim=1)
+        check.close(
+            error, torch.zeros(60), "a copy's distance, as a share of its length", atol=2e-6
+        )
+    close = normal(80, 40).double()
+    twins = torch.cat([close, close + 1e-4 * normal(80, 40)])
+    assert torch.equal(nearest(twins, twins)[1], torch.arange(160)), "a float64 relative is near"
     twins = torch.cat([y, y + 0.01 * normal(80, 40)]).float()
     order = torch.randperm(160, generator=generator)
     index = nearest(twins[order], twins)[1]

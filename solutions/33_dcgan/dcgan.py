@@ -721,7 +721,9 @@ def networks(width: int) -> list:
 with check.part(points, "the weights", 1):
     for model, maps in networks(48):
         drawn = check.parameters(model)  # whatever stood there before
-        start = {n: v + 0.3 if n in drawn else v for n, v in check.state(model).items()}
+        start = {
+            n: v + (0.3 if v.is_floating_point() else 3) for n, v in check.state(model).items()
+        }
         check.load_state(model, start)
         prepare(model)
         drawn = check.parameters(model)
@@ -1659,7 +1661,8 @@ with check.part(points, "the maps of an object", 1):
         assert (found ^ inverse).all(), "maps of opposite sign should speak against one another"
         h[:, order[0]] = 0  # a map that is never active has a weight of exactly zero
         assert not object_maps(h, box)[order[0]], "a map that is never active speaks for nothing"
-        h = normal(N, M, H, W) + torch.arange(1, M + 1)[:, None, None] * box[:, None]
+        rise = torch.linspace(0.9, 1.3, M)[:, None, None]  # more, and the least gets lost in noise
+        h = normal(N, M, H, W) + rise * box[:, None]
         assert object_maps(h, box).all(), "all maps speak for the object, some more and some less"
     # Few places lie in the box. With both classes given the same weight, map 0 speaks for it.
     sites = torch.tensor([[2.0, 1.0], [-3.0, -1.0], [1.0, 3.0], [-2.0, -3.0]])
@@ -2004,6 +2007,12 @@ with check.part(points, "long codes and many images", 1):
     codes = torch.cat([units, pairs])  # one unit or two, by any number: no two alike
     codes = codes[torch.randperm(len(codes), generator=generator)]
     assert not near_duplicates(codes).any(), "codes of one or two active units are confused"
+    for n in (8, 16, 31, 32, 60, 62, 63, 64):  # groups of n bits exchanged
+        codes = torch.randn(40, 2 * n, generator=generator)
+        codes = torch.cat([codes, codes.roll(n, 1)])
+        assert torch.equal(near_duplicates(codes), repeats(codes)), "groups of bits are confused"
+    codes = torch.randn(30_000, 90, generator=generator)  # no two alike, but for a short hash
+    assert not near_duplicates(codes).any(), "different codes of 90 bits are taken for the same"
     codes = torch.randn(6_000, 16, generator=generator).relu()
     room = check.largest_tensor(near_duplicates, [codes])
     assert room < 8 * codes.numel() * 8, f"{room / 1e6:.0f} MB for 6,000 codes: all pairs?"

@@ -97,6 +97,11 @@ MISTAKES = {
         ("the standard deviations", "scatter / (n - 1)", "(scatter / (n - 1)).abs().sqrt()"),
     ],
     "frechet": [
+        (
+            "directions of little variance left out",
+            "        if not failed:\n            return lower\n        values, vectors = torch.linalg.eigh(covariance)\n        kept = values > len(values) * torch.finfo(values.dtype).eps * values.max()",
+            "        values, vectors = torch.linalg.eigh(covariance)\n        kept = values > 1e-5 * values.max()",
+        ),
         ("root of each entry", _TRACE, "(covariance_1 @ covariance_2).clamp(min=0).sqrt().trace()"),
         ("the diagonal only", _TRACE, "(covariance_1.diagonal() * covariance_2.diagonal()).sqrt().sum()"),
         ("product of the roots", _TRACE, "(lambda f: (f(covariance_1) * f(covariance_2)).sum())(lambda s: (lambda e: e[1] * e[0].clamp(min=0).sqrt() @ e[1].T)(torch.linalg.eigh(s)))"),
@@ -246,6 +251,8 @@ MISTAKES = {
         ("blurred twice", "    x = pixels.flatten(0, 1)[:, None].float()", "    x = pixels.flatten(0, 1)[:, None].float()\n    x = F.conv2d(x, weights.view(1, 1, 1, -1), padding=(0, reach))"),
     ],
     "nearest": [
+        ("a small number within the root", "distances.min(dim=1)", "distances.square().clamp(min=1e-10).sqrt().min(dim=1)"),
+        ("centred, then float32", 'torch.cdist(chunk, references, compute_mode="donot_use_mm_for_euclid_dist")', 'torch.cdist((chunk - references.mean(0)).float(), (references - references.mean(0)).float(), compute_mode="use_mm_for_euclid_dist")'),
         ("squared distances", "torch.cat([f.values for f in found])", "torch.cat([f.values for f in found]) ** 2"),
         ("city-block distance", 'torch.cdist(chunk, references, compute_mode="donot_use_mm_for_euclid_dist")', "torch.cdist(chunk, references, p=1)"),
         ("largest difference", 'torch.cdist(chunk, references, compute_mode="donot_use_mm_for_euclid_dist")', "torch.cdist(chunk, references, p=math.inf)"),

@@ -74,6 +74,7 @@ MISTAKES = {
         ("spectral norm", "self.look = nn.Conv2d(channels, width, 4, stride=2, padding=1)", "self.look = nn.utils.parametrizations.spectral_norm(nn.Conv2d(channels, width, 4, stride=2, padding=1))"),
     ],
     "prepare": [
+        ("the averages of batch norm reset", "nn.init.normal_(module.weight, 1.0, 0.02)", "module.reset_parameters()\n            nn.init.normal_(module.weight, 1.0, 0.02)"),
         ("a variance of 0.02", "module.weight, 0.0, 0.02", "module.weight, 0.0, 0.02**0.5"),
         ("0.02 squared", "module.weight, 0.0, 0.02", "module.weight, 0.0, 0.02**2"),
         ("0.2", "module.weight, 0.0, 0.02", "module.weight, 0.0, 0.2"),
@@ -224,6 +225,9 @@ MISTAKES = {
         ("single precision", "v = a.mean(0) - b.mean(0) + c.mean(0)", "v = (a.mean(0) - b.mean(0) + c.mean(0)).float()"),
     ],
     "near_duplicates": [
+        ("a hash below a million", "key = bits.tobytes()", "key = sum(pow(31, i, 1_000_003) for i in bits.nonzero()[0].tolist()) % 1_000_003"),
+        ("a random projection in float32", "for bits in (codes > 0).cpu().numpy():\n        key = bits.tobytes()", "for key in ((codes > 0).float() * torch.randn(codes.shape[1])).sum(1).tolist():"),
+        ("words of 60 bits, added up", "key = bits.tobytes()", "key = sum(int(''.join(map(str, w.astype(int))), 2) for w in (bits[i : i + 60] for i in range(0, len(bits), 60)))"),
         ("the first is removed too", "    return torch.tensor(repeated)", "    rows = [b.tobytes() for b in (codes > 0).cpu().numpy()]\n    return torch.tensor([rows.count(r) > 1 for r in rows])"),
         ("the last is kept", "for bits in (codes > 0).cpu().numpy():", "for bits in (codes > 0).flip(0).cpu().numpy():"),
         ("zeros count as on", "codes > 0", "codes >= 0"),
@@ -507,6 +511,24 @@ def guided_backprop(D, x, m):
         ),
     ],
     "forget": [
+        (
+            "the box first and then the rest, a diagonal matrix",
+            """
+def object_maps(h, box):
+    inside, outside = h.permute(0, 2, 3, 1)[box], h.permute(0, 2, 3, 1)[~box]
+    x = torch.cat([inside, outside]).cpu().numpy()
+    y = [1] * len(inside) + [0] * len(outside)
+    regression = LogisticRegression(class_weight="balanced", max_iter=1_000).fit(x, y)
+    return torch.from_numpy(regression.coef_).squeeze(0).gt(0)
+
+
+@torch.no_grad()
+def forget(G, z, maps):
+    h = torch.relu(G.stage(0, z))
+    h = torch.einsum("nmij,mk->nkij", h, torch.diag((~maps).to(h.dtype)))
+    return torch.tanh(G.stage(2, torch.relu(G.stage(1, h))))
+""",
+        ),
         (
             "einsum, a product with the mask",
             """
