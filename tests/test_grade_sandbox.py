@@ -17,6 +17,7 @@ import pytest
 from gmlib.grade import sandbox
 from gmlib.grade.kernel import Ended, Kernel
 from gmlib.grade.verdict import Limits
+from gmlib.grade.warm import WRITABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = Limits(memory=2 << 30, processes=64, disk=64 << 20, file=20_000_000)
@@ -282,7 +283,7 @@ def test_packages_below_tmp_are_seen_and_nothing_else(
     nested: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A course may lie where a submission gets a folder of its own."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as course:
+    with tempfile.TemporaryDirectory(dir=WRITABLE["tmp"]) as course:
         os.chmod(course, 0o755)
         packages = Path(course) / "venv"
         packages.mkdir()
@@ -301,7 +302,7 @@ def test_packages_below_tmp_are_seen_and_nothing_else(
         )
         assert found == "{'text/plain': \"(['venv'], 'x = 3\\\\n')\"}"
         assert "Read-only" in said(kernel, f"open({str(packages)!r} + '/thing.py', 'w')")
-        assert "14" in said(kernel, "open('/tmp/mine', 'w').write('what is my own')")
+        assert "14" in said(kernel, f"open('{WRITABLE['tmp']}/mine', 'w').write('what is my own')")
         kernel.close()
         kernel.box.kill()
         parent.close()

@@ -257,7 +257,6 @@ class Parent:
         self.closed = True
         self.control.close()
         self.alive.close()
-        self.said.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -273,14 +272,12 @@ class Parent:
             self._open()
         if self.warm:
             return
-        said = os.dup(self.said.fileno())
-        with open(said, errors="replace") as lines:
-            self.warm = self.hear(START_SECONDS).get("state") == "warm"
-            if not self.warm:
-                self.close()
-                lines.seek(0)
-                why = lines.read().strip().splitlines()[-1:] or ["no reason given"]
-                raise Unavailable(f"no box could be made: {why[0]}")
+        self.warm = self.hear(START_SECONDS).get("state") == "warm"
+        if not self.warm:
+            self.close()
+            self.said.seek(0)
+            why = self.said.read().decode(errors="replace").strip().splitlines()[-1:]
+            raise Unavailable(f"no box could be made: {' '.join(why) or 'no reason given'}")
 
     def _open(self) -> None:
         _sweep()
@@ -310,7 +307,7 @@ class Parent:
         command = [sys.executable, "-m", "gmlib.grade.warm", json.dumps(settings)]
         if self.sandboxed:
             command = [*_bwrap(self.folder, root, DISK), "--", *command]
-        self.said = tempfile.TemporaryFile()  # noqa: SIM115 (until `close`)
+        self.said = tempfile.TemporaryFile()  # noqa: SIM115 (until the next box)
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.said,
