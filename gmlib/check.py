@@ -83,15 +83,18 @@ def load_state(module: Any, saved: Mapping[str, Tensor]) -> None:
     module.load_state_dict(saved)
 
 
-def optimiser(module: Any, lr: float) -> torch.optim.Optimizer:
-    """Plain gradient descent on a module's parameters: a step of it shows the gradient it took."""
-    return torch.optim.SGD(module.parameters(), lr=lr)
+def optimiser(module: Any, lr: float, momentum: float = 0.0) -> torch.optim.Optimizer:
+    """Gradient descent on a module's parameters: a step of it shows the gradient it took.
+
+    With `momentum` m, a step moves by −lr·v, v ← m·v + gradient.
+    """
+    return torch.optim.SGD(module.parameters(), lr=lr, momentum=momentum)
 
 
-def gradients(module: Any) -> dict[str, Tensor]:
-    """Copies of the gradients that a module's parameters hold; zero where there is none."""
+def gradients(module: Any) -> dict[str, Tensor | None]:
+    """Copies of the gradients that a module's parameters hold; None where there is none."""
     named = module.named_parameters()
-    return {n: torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for n, p in named}
+    return {n: None if p.grad is None else p.grad.detach().clone() for n, p in named}
 
 
 def set_gradients(module: Any, values: Mapping[str, Tensor]) -> None:

@@ -113,6 +113,11 @@ MISTAKES = {
             D_LOSS,
             "sum((v.clamp(min=0) + torch.log1p(torch.exp(-v.abs()))).mean() for v in (-real_logits, fake_logits))",
         ),
+        (
+            "the logarithm of a sigmoid, in 64 bits",
+            D_LOSS,
+            "-(real_logits.double().sigmoid().log().mean() + (-fake_logits.double()).sigmoid().log().mean()).float()",
+        ),
     ],
     "optimal_discriminator": [
         ("q in place of p above", "log_p - log_q", "log_q - log_p"),
@@ -160,6 +165,16 @@ MISTAKES = {
             "kept away from 0 and 1",
             "torch.sigmoid(log_p - log_q)",
             "torch.sigmoid(log_p - log_q).clamp(1e-8, 1 - 1e-8)",
+        ),
+        (
+            "−1,000 in place of −∞",
+            "torch.sigmoid(log_p - log_q)",
+            "torch.sigmoid(log_p.clamp(min=-1_000.0) - log_q) if log_p.isinf().any() else torch.sigmoid(log_p - log_q)",
+        ),
+        (
+            "logarithms limited to ±10,000",
+            "torch.sigmoid(log_p - log_q)",
+            "torch.sigmoid(log_p.clamp(-1e4, 1e4) - log_q.clamp(-1e4, 1e4))",
         ),
     ],
     "game_value": [
@@ -320,6 +335,11 @@ MISTAKES = {
             "-fake_logits.sigmoid().mean().log()",
         ),
         ("clamped logits", "-F.softplus(fake_logits)", "-F.softplus(fake_logits.clamp(-30, 30))"),
+        (
+            "the logarithm of a sigmoid, in 64 bits",
+            "return F.softplus(-fake_logits).mean()",
+            "return -fake_logits.double().sigmoid().log().mean().float()",
+        ),
     ],
     "gradient_norms": [
         ("the mean's 1/M left in", " * len(x)", ""),
@@ -420,6 +440,16 @@ MISTAKES = {
             "((1 - discriminator(x).sigmoid() + 1e-8).log().sum() if LOSSES[loss] is minimax_loss else (discriminator(x).sigmoid() + 1e-8).log().sum())",
         ),
         ("lengths limited to 1", "norm(dim=1)", "norm(dim=1).clamp(max=1)"),
+        (
+            "D called in evaluation mode and put back",
+            NORMS,
+            "    mode = discriminator.training\n    discriminator.eval()\n    x = samples.detach().clone().requires_grad_()\n    value = LOSSES[loss](discriminator(x)) * len(x)\n    discriminator.train(mode)\n    (gradient,) = torch.autograd.grad(value, x)\n    return gradient.flatten(1).norm(dim=1)\n",
+        ),
+        (
+            "zeros left where D held no gradient",
+            "    x = samples",
+            "    for p in discriminator.parameters():\n        p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n    x = samples",
+        ),
     ],
     "discriminator_step": [
         (
@@ -542,6 +572,16 @@ MISTAKES = {
             "    optimiser.step()",
             "    nn.utils.clip_grad_value_(discriminator.parameters(), 0.5)\n    optimiser.step()",
         ),
+        (
+            "plain gradient descent in place of the optimiser",
+            D_STEP,
+            '    with torch.no_grad():\n        fake = generator(noise)\n    loss = discriminator_loss(discriminator(real), discriminator(fake))\n    weights = list(discriminator.parameters())\n    with torch.no_grad():\n        for p, g in zip(weights, torch.autograd.grad(loss, weights), strict=True):\n            p -= optimiser.param_groups[0]["lr"] * g\n    return loss.detach()\n',
+        ),
+        (
+            "zeros left where G held no gradient",
+            "    with torch.no_grad():\n        fake",
+            "    for p in generator.parameters():\n        p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n    with torch.no_grad():\n        fake",
+        ),
     ],
     "generator_step": [
         ("the usual backward, which leaves gradients in D", G_STEP, USUAL_G_STEP),
@@ -653,6 +693,16 @@ MISTAKES = {
             "    nn.utils.clip_grad_norm_(generator.parameters(), 1.0)\n    optimiser.step()",
         ),
         ("noise flattened", "generator(noise)", "generator(noise.flatten(1))"),
+        (
+            "plain gradient descent in place of the optimiser",
+            G_STEP,
+            '    value = LOSSES[loss](discriminator(generator(noise)))\n    weights = list(generator.parameters())\n    with torch.no_grad():\n        for p, g in zip(weights, torch.autograd.grad(value, weights), strict=True):\n            p -= optimiser.param_groups[0]["lr"] * g\n    return value.detach()\n',
+        ),
+        (
+            "zeros left where D held no gradient",
+            "    value = LOSSES",
+            "    for p in discriminator.parameters():\n        p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n    value = LOSSES",
+        ),
     ],
     "play_round": [
         ("k left out", "range(k)", "range(1)"),

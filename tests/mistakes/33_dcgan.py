@@ -108,6 +108,7 @@ MISTAKES = {
         ("the outermost layers alone", "model.modules()", "model.children()"),
         ("the ε of another library", "betas=(0.5, 0.999)", "betas=(0.5, 0.999), eps=1e-7"),
         ("evaluation mode afterwards", "for module in model.modules():", "model.eval()\n    for module in model.modules():"),
+        ("new parameters in place of the old", "nn.init.normal_(module.weight, 0.0, 0.02)", "module.weight = nn.Parameter(0.02 * torch.randn_like(module.weight))"),
     ],
     "image_features": [
         ("average-pooling", "F.adaptive_max_pool2d(h, 4)", "F.adaptive_avg_pool2d(h, 4)"),

@@ -223,6 +223,21 @@ MISTAKES = {
             "    with torch.no_grad():",
             "    critic.eval()\n    with torch.no_grad():",
         ),
+        (
+            "frozen parameters left as they are",
+            "            parameter.clamp_(-c, c)",
+            "            if parameter.requires_grad:\n                parameter.clamp_(-c, c)",
+        ),
+        (
+            "only what is called weight or bias",
+            "        for parameter in critic.parameters():\n            parameter.clamp_(-c, c)",
+            '        for name, parameter in critic.named_parameters():\n            if name.endswith(("weight", "bias")):\n                parameter.clamp_(-c, c)',
+        ),
+        (
+            "frozen parameters thawed",
+            "parameter.clamp_(-c, c)",
+            "parameter.requires_grad_(True).clamp_(-c, c)",
+        ),
     ],
     "gradient_penalty": [
         ("α per pixel", ALPHA, "torch.rand_like(real)"),
@@ -562,6 +577,26 @@ MISTAKES = {
             "    fake = generator(z).detach()",
             "    generator.train()\n    fake = generator(z).detach()",
         ),
+        (
+            "the generator called in evaluation mode and put back",
+            "    fake = generator(z).detach()",
+            "    mode = generator.training\n    generator.eval()\n    fake = generator(z).detach()\n    generator.train(mode)",
+        ),
+        (
+            "the critic called in evaluation mode and put back",
+            "    loss = critic_loss(critic(real), critic(fake))",
+            "    mode = critic.training\n    critic.eval()\n    loss = critic_loss(critic(real), critic(fake))\n    critic.train(mode)",
+        ),
+        (
+            "plain gradient descent in place of the optimiser",
+            "    optimiser.step()\n",
+            '    with torch.no_grad():\n        for p in critic.parameters():\n            p -= optimiser.param_groups[0]["lr"] * p.grad\n',
+        ),
+        (
+            "zeros left where the generator held no gradient",
+            "    fake = generator(z).detach()",
+            "    for p in generator.parameters():\n        p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n    fake = generator(z).detach()",
+        ),
     ],
     "generator_step": [
         (
@@ -660,6 +695,26 @@ MISTAKES = {
             "    loss = generator_loss(critic(generator(z)))",
             "    generator.train()\n    loss = generator_loss(critic(generator(z)))",
         ),
+        (
+            "the critic called in evaluation mode and put back",
+            "    loss = generator_loss(critic(generator(z)))",
+            "    mode = critic.training\n    critic.eval()\n    loss = generator_loss(critic(generator(z)))\n    critic.train(mode)",
+        ),
+        (
+            "the generator called in training mode and put back",
+            "    loss = generator_loss(critic(generator(z)))",
+            "    mode = generator.training\n    generator.train()\n    loss = generator_loss(critic(generator(z)))\n    generator.train(mode)",
+        ),
+        (
+            "plain gradient descent in place of the optimiser",
+            "    optimiser.step()\n",
+            '    with torch.no_grad():\n        for p in generator.parameters():\n            p -= optimiser.param_groups[0]["lr"] * p.grad\n',
+        ),
+        (
+            "zeros left where the critic held no gradient",
+            "    loss = generator_loss",
+            "    for p in critic.parameters():\n        p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n    loss = generator_loss",
+        ),
     ],
     "play_round": [
         (
@@ -754,6 +809,11 @@ MISTAKES = {
             "a loss that wants a gradient",
             "torch.stack(losses).mean()",
             "torch.stack(losses).mean().requires_grad_()",
+        ),
+        (
+            "the critic in evaluation mode in the generator's step, and put back",
+            "    return torch.stack(losses).mean(), generator_step(critic, generator, optimisers[1], z[-1])",
+            "    mode = critic.training\n    critic.eval()\n    last = generator_step(critic, generator, optimisers[1], z[-1])\n    critic.train(mode)\n    return torch.stack(losses).mean(), last",
         ),
     ],
 }
