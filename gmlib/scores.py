@@ -5,7 +5,7 @@ latter has `course` in its name: it is not the FID of the papers, nor to be set 
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -89,20 +89,30 @@ def inception(weights: str | Path | None = None) -> nn.Module:
     return model.eval().requires_grad_(False).to(profile.device())
 
 
-class _Head(nn.Module):
-    """What torchmetrics asks of an extractor: pixels in, one kind of features out."""
+def _extractor(
+    features: str, weights: str | Path | None
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Pixels → features and logits, of one pass through the network."""
+    if features == "inception":
+        return inception(weights)
+    network = classifier(features)
 
-    def __init__(self, extractor: str, weights: str | Path | None, logits: bool) -> None:
+    def read(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        found = network.features(pixels)
+        return found, network.head(found)
+
+    return read
+
+
+class _Given(nn.Module):
+    """An extractor for torchmetrics where the features are what goes in."""
+
+    def __init__(self, num_features: int) -> None:
         super().__init__()
-        self.logits = logits
-        self.course = extractor != "inception"
-        self.network = classifier(extractor) if self.course else inception(weights)
-        self.num_features = FEATURES if self.course else 2048
+        self.num_features = num_features
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        if self.course:
-            return self.network(pixels) if self.logits else self.network.features(pixels)
-        return self.network(pixels)[self.logits]
+    def forward(self, features: Tensor) -> Tensor:
+        return features
 
 
 def score(
@@ -134,26 +144,30 @@ def score(
     from torchmetrics.image import InceptionScore, KernelInceptionDistance
 
     samples, real = (_checked(n, t, features) for n, t in (("samples", samples), ("real", real)))
-    feature_head, logit_head = (_Head(features, weights, logits) for logits in (False, True))
+    read, given = (
+        _extractor(features, weights),
+        _Given(2048 if features == "inception" else FEATURES),
+    )
     subset = min(1_000, len(samples), len(real))
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")  # torchmetrics warns that it keeps all features
         torch.manual_seed(seed)
-        distances = {
-            "fid": Frechet(feature_head),
-            "kid": KernelInceptionDistance(feature_head, subsets=20, subset_size=subset),
-        }
-        inception_score = InceptionScore(logit_head, splits=1).to(profile.device())
-        for metric in distances.values():
+        frechet, inception_score = Frechet(given), InceptionScore(given, splits=1)
+        kernel = KernelInceptionDistance(given, subsets=20, subset_size=subset)
+        for metric in (frechet, kernel, inception_score):
             metric.to(profile.device())
-            for name, pixels in (("real", real), ("samples", samples)):
-                for chunk in _chunks(pixels):
-                    metric.update(chunk, real=name == "real")
+        for chunk in _chunks(real):
+            seen, _ = read(chunk)
+            frechet.update(seen, real=True)
+            kernel.update(seen, real=True)
         for chunk in _chunks(samples):
-            inception_score.update(chunk)
+            seen, logits = read(chunk)
+            frechet.update(seen, real=False)
+            kernel.update(seen, real=False)
+            inception_score.update(logits)
         found = {
-            "fid": distances["fid"].compute(),
-            "kid": distances["kid"].compute()[0],
+            "fid": frechet.compute(),
+            "kid": kernel.compute()[0],
             "is": inception_score.compute()[0],
         }
     source = "inception" if features == "inception" else "course"
