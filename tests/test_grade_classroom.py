@@ -15,6 +15,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from nbgrader.api import Gradebook
 
-from gmlib.grade import classroom, collect, intake, report, workers
+from gmlib.grade import classroom, cli, collect, intake, report, workers
 from gmlib.grade.lab import Lab
 from tests import fake_judge
 from tests.test_grade_intake import RELEASE, cell, making
@@ -147,10 +148,20 @@ def test_what_changes_is_graded_again(course: Path) -> None:
     assert grade(course, never, force=True)["perfect"].problem.startswith("the grader failed")
 
 
-def test_a_failure_of_the_grader_is_tried_again(course: Path) -> None:
+def test_a_failure_of_the_grader_is_tried_again(
+    course: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     hand_in(course, "a", answered())
-    assert grade(course, never)["a"].problem
-    assert grade(course)["a"].problem is None
+    hand_in(course, "b", b"no notebook")
+    monkeypatch.chdir(course)
+    whole = classroom.grade
+    for work, code, words in (
+        (never, 1, "the grader itself failed on 2"),
+        (fake_judge.judged, 0, "1 graded, 1 not gradable"),
+    ):
+        monkeypatch.setattr(classroom, "grade", partial(whole, say=said.append, work=work))
+        assert cli._grade(cli.parser().parse_args(["grade", LAB, "--unsafe"])) == code
+        assert words in "".join(capsys.readouterr())
 
 
 def test_bad_files_are_rows(course: Path) -> None:

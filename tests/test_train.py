@@ -107,7 +107,7 @@ def stopped(path: str | Path, after: int = 20, **changes: float) -> None:
 def test_fit_is_adam_under_a_one_cycle_learning_rate(undisturbed):
     model = network()
     x, y = rows()
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.05)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.05, total_steps=STEPS + 1)
     torch.manual_seed(4)
     batches, curve = data.batches(ROWS, BATCH, seed=4), []

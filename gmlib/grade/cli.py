@@ -105,7 +105,9 @@ def _grade(given: Any) -> int:
             f"totals left empty in canvas.csv and moodle.csv: {waiting}, since a person has yet to "
             "read a part of them (in formgrader); then run this again"
         )
-    return 0
+    if failed := sum(row.again for row in rows):
+        print(f"gmlib: the grader itself failed on {failed}; run this again", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def missing_box() -> str | None:

@@ -66,6 +66,7 @@ class Row(NamedTuple):
     late: bool
     seconds: float | None
     problem: str | None
+    again: bool  # the problem is the grader's own, and the next run tries again
     flags: list[str]
     notes: list[str]
     words: dict[str, str]
@@ -88,6 +89,7 @@ class Row(NamedTuple):
             bool(record.get("late")),
             record.get("seconds"),
             record.get("problem"),
+            bool(record.get("again")),
             list(record.get("flags", [])),
             list(record.get("notes", [])),
             dict(record.get("words", {})),

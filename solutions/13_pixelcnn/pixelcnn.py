@@ -53,8 +53,8 @@ CHANNELS = profile.choose(test=4, quick=16, full=64)  # maps of each stack
 LAYERS = profile.choose(test=2, quick=5, full=10)  # gated blocks
 BATCH = profile.choose(test=16, quick=8, full=128)
 LEARNING_RATE = profile.choose(test=8e-3, quick=6e-3, full=2e-3)
-STEPS = profile.choose(test=3, quick=820, full=5_000)
-MNIST_STEPS = profile.choose(test=3, quick=350, full=5_000)
+STEPS = profile.choose(test=3, quick=740, full=5_000)
+MNIST_STEPS = profile.choose(test=3, quick=310, full=5_000)
 SAMPLES = profile.choose(test=256, quick=2_000, full=10_000)  # drawn for the scores
 MARGINAL_IMAGES = profile.choose(test=4, quick=500, full=10_000)
 TIMED_IMAGES = profile.choose(test=1, quick=16, full=16)  # drawn by the plain sampler

@@ -44,10 +44,12 @@ MNIST = profile.choose(test="mnist_small", quick="mnist_small", full="mnist")
 TRAIN_IMAGES = profile.choose(test=512, quick=None, full=None)  # None: all there are
 TEST_IMAGES = profile.choose(test=256, quick=2_000, full=10_000)
 BATCH = profile.choose(test=48, quick=48, full=128)
-STEPS = profile.choose(test=3, quick=1_200, full=12_000)
-MAP_STEPS = profile.choose(test=3, quick=400, full=6_000)
-MNIST_STEPS = profile.choose(test=3, quick=600, full=12_000)
-PIXEL_STEPS = profile.choose(test=3, quick=600, full=4_000)
+STEPS = profile.choose(test=3, quick=860, full=12_000)
+MAP_STEPS = profile.choose(test=3, quick=300, full=6_000)
+MNIST_STEPS = profile.choose(test=3, quick=360, full=12_000)
+PIXEL_STEPS = profile.choose(test=3, quick=200, full=4_000)
+LR = profile.choose(test=2e-3, quick=3e-3, full=2e-3)  # the highest rate of learning
+PIXEL_LR = profile.choose(test=2e-3, quick=5e-3, full=2e-3)
 SAMPLES = profile.choose(test=256, quick=2_000, full=10_000)  # drawn for the scores
 IMPORTANCE_IMAGES = profile.choose(test=4, quick=200, full=2_000)
 IMPORTANCE_SAMPLES = profile.choose(test=8, quick=500, full=5_000)
@@ -776,7 +778,7 @@ def vae_loss(model: VAE, x: Tensor) -> dict[str, Tensor]:
 torch.manual_seed(SEED)
 vae = VAE(LATENTS, LEVELS)
 history = train.fit(
-    vae, vae_loss, (x_train,), steps=STEPS, batch_size=BATCH, lr=2e-3, seed=SEED,
+    vae, vae_loss, (x_train,), steps=STEPS, batch_size=BATCH, lr=LR, seed=SEED,
     checkpoint="22_vae_fashion",
 )  # fmt: skip
 vae.eval()
@@ -851,7 +853,7 @@ plot.grid(
 torch.manual_seed(SEED)
 map_vae = VAE(latents=2, levels=LEVELS)
 map_history = train.fit(
-    map_vae, vae_loss, (x_train,), steps=MAP_STEPS, batch_size=BATCH, lr=2e-3, seed=SEED,
+    map_vae, vae_loss, (x_train,), steps=MAP_STEPS, batch_size=BATCH, lr=LR, seed=SEED,
     checkpoint="22_vae_map",
 )  # fmt: skip
 map_vae.eval()
@@ -1027,7 +1029,7 @@ digits_test = data.binarise(data.load(MNIST, "test", TEST_IMAGES).pixels, seed=S
 torch.manual_seed(SEED)
 digits_vae = VAE(LATENTS, levels=2)
 digits_history = train.fit(
-    digits_vae, vae_loss, (digits,), steps=MNIST_STEPS, batch_size=BATCH, lr=2e-3, seed=SEED,
+    digits_vae, vae_loss, (digits,), steps=MNIST_STEPS, batch_size=BATCH, lr=LR, seed=SEED,
     checkpoint="22_vae_mnist",
 )  # fmt: skip
 digits_vae.eval()
@@ -1282,7 +1284,7 @@ def sample_pixels(model: PixelVAE, n: int) -> Tensor:
 torch.manual_seed(SEED)
 pixel_vae = PixelVAE(LATENTS, LEVELS)
 pixel_history = train.fit(
-    pixel_vae, pixel_loss, (x_train,), steps=PIXEL_STEPS, batch_size=BATCH, lr=2e-3, seed=SEED,
+    pixel_vae, pixel_loss, (x_train,), steps=PIXEL_STEPS, batch_size=BATCH, lr=PIXEL_LR, seed=SEED,
     checkpoint="22_vae_pixel",
 )  # fmt: skip
 pixel_vae.eval()

@@ -56,8 +56,8 @@ TRAIN_IMAGES = profile.choose(test=512, quick=None, full=None)  # None: all ther
 TEST_IMAGES = profile.choose(test=256, quick=2_000, full=10_000)
 SOUND_STEPS = profile.choose(test=20, quick=400, full=400)
 BATCH = profile.choose(test=48, quick=24, full=128)
-STEPS = profile.choose(test=3, quick=1_000, full=12_000)
-PRIOR_STEPS = profile.choose(test=3, quick=1_200, full=16_000)
+STEPS = profile.choose(test=3, quick=900, full=12_000)
+PRIOR_STEPS = profile.choose(test=3, quick=1_080, full=16_000)
 PRIOR_WIDTH = profile.choose(test=16, quick=48, full=128)
 SAMPLES = profile.choose(test=256, quick=2_000, full=10_000)  # drawn for the scores
 
