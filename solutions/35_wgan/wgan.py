@@ -320,6 +320,7 @@ print("critic_loss and generator_loss: all that this check looks at holds")
 generator, points = check.generator(), {}
 value_shapes = (
     ((8,), (8,)), ((5,), (9,)), ((6, 1), (4, 1)), ((1,), (7,)), ((2, 1, 3, 4), (1, 1)), ((3, 2), (2, 5)),
+    ((6,), (6, 1)), ((5, 1), (5,)),
 )  # fmt: skip
 for part, worth in (("the critic's loss", 1), ("the generator's loss", 1)):
     with check.part(points, part, worth):
@@ -509,14 +510,17 @@ with check.part(points, "nothing else", 1):
         assert any(g.any() for g in learned.values()), "the critic can no longer learn"
     judge = PointCritic(2, 5)
     judge.layers[0].requires_grad_(False)
+    judge.layers[2].inner = QuadraticCritic(5 * torch.randn(3, 4, generator=generator))
     start = check.parameters(judge)
     clip_weights(judge, 0.1)
     for name, value in check.parameters(judge).items():
-        check.close(value, start[name].clamp(-0.1, 0.1), f"{name}, where a layer is frozen")
+        wanted = start[name].clamp(-0.1, 0.1)
+        check.close(value, wanted, f"{name}, where a layer is frozen and one holds another")
     x = torch.randn(4, 2, generator=generator)
     learned = check.parameter_gradients(judge, judge, x, torch.ones(4))
     for name, gradient in learned.items():
-        assert gradient.any() != name.startswith("layers.0"), f"{name} was frozen or thawed"
+        still = name.startswith("layers.0") or "inner" in name
+        assert gradient.any() != still, f"{name} was frozen or thawed"
     judge, kept = PointCritic(2, 5), torch.tensor([7.0, -7.0])
     judge.register_buffer("seen", kept.clone())
     for mode in (True, False):

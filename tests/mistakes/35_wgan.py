@@ -238,6 +238,16 @@ MISTAKES = {
             "parameter.clamp_(-c, c)",
             "parameter.requires_grad_(True).clamp_(-c, c)",
         ),
+        (
+            "the critic's own parameters and those of linear layers",
+            "        for parameter in critic.parameters():\n            parameter.clamp_(-c, c)",
+            "        for module in critic.modules():\n            if module is critic or isinstance(module, nn.Linear):\n                for parameter in module.parameters(recurse=False):\n                    parameter.clamp_(-c, c)",
+        ),
+        (
+            "two levels of modules",
+            "        for parameter in critic.parameters():\n            parameter.clamp_(-c, c)",
+            "        for module in [critic, *critic.children(), *(m for k in critic.children() for m in k.children())]:\n            for parameter in module.parameters(recurse=False):\n                parameter.clamp_(-c, c)",
+        ),
     ],
     "gradient_penalty": [
         ("α per pixel", ALPHA, "torch.rand_like(real)"),
