@@ -5,7 +5,7 @@ latter has `course` in its name: it is not the FID of the papers, nor to be set 
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -89,30 +89,12 @@ def inception(weights: str | Path | None = None) -> nn.Module:
     return model.eval().requires_grad_(False).to(profile.device())
 
 
-def _extractor(
-    features: str, weights: str | Path | None
-) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """Pixels → features and logits, of one pass through the network."""
-    if features == "inception":
-        return inception(weights)
-    network = classifier(features)
-
-    def read(pixels: Tensor) -> tuple[Tensor, Tensor]:
-        found = network.features(pixels)
-        return found, network.head(found)
-
-    return read
-
-
-class _Given(nn.Module):
-    """An extractor for torchmetrics where the features are what goes in."""
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.num_features = num_features
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features
+def _read(extractor: str, weights: str | Path | None, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and logits, of one pass through the network."""
+    if extractor == "inception":
+        return inception(weights)(pixels)
+    found = classifier(extractor).features(pixels)
+    return found, classifier(extractor).head(found)
 
 
 def score(
@@ -144,10 +126,8 @@ def score(
     from torchmetrics.image import InceptionScore, KernelInceptionDistance
 
     samples, real = (_checked(n, t, features) for n, t in (("samples", samples), ("real", real)))
-    read, given = (
-        _extractor(features, weights),
-        _Given(2048 if features == "inception" else FEATURES),
-    )
+    given = nn.Identity()  # an extractor for torchmetrics where the features are what goes in
+    given.num_features = 2048 if features == "inception" else FEATURES
     subset = min(1_000, len(samples), len(real))
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")  # torchmetrics warns that it keeps all features
@@ -156,15 +136,13 @@ def score(
         kernel = KernelInceptionDistance(given, subsets=20, subset_size=subset)
         for metric in (frechet, kernel, inception_score):
             metric.to(profile.device())
-        for chunk in _chunks(real):
-            seen, _ = read(chunk)
-            frechet.update(seen, real=True)
-            kernel.update(seen, real=True)
-        for chunk in _chunks(samples):
-            seen, logits = read(chunk)
-            frechet.update(seen, real=False)
-            kernel.update(seen, real=False)
-            inception_score.update(logits)
+        for pixels, are_real in ((real, True), (samples, False)):
+            for chunk in _chunks(pixels):
+                seen, logits = _read(features, weights, chunk)
+                for distance in (frechet, kernel):
+                    distance.update(seen, real=are_real)
+                if not are_real:
+                    inception_score.update(logits)
         found = {
             "fid": frechet.compute(),
             "kid": kernel.compute()[0],
