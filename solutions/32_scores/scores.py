@@ -398,8 +398,9 @@ check.total(points)
 # to zeros, and that one is symmetric and has no negative eigenvalue.
 #
 # Cholesky is quick, but it fails where a covariance is singular. There an eigendecomposition
-# $\Sigma = V \Lambda V^\top$ gives $R = V\Lambda^{1/2}$. Leave out the eigenvalues that rounding
-# alone has made: $10^{-16}$ is nothing, but its root is $10^{-8}$, and there may be many.
+# $\Sigma = V \Lambda V^\top$ gives $R = V\Lambda^{1/2}$. Leave out the eigenvalues of $\Sigma$
+# that rounding alone has made: $10^{-16}$ is nothing, but its root is $10^{-8}$, and there may be
+# many.
 #
 # **Exercise 3** (4 points, 30 minutes). Write the distance. Part of the points is for regular
 # covariances, to 9 digits of $\mathrm{tr}\,\Sigma_1 + \mathrm{tr}\,\Sigma_2$. Part is for
@@ -514,7 +515,7 @@ def regular(d: int) -> Tensor:
 
 def narrow(d: int) -> Tensor:
     """A factor of a regular covariance with a few directions of little variance."""
-    return 10 ** torch.linspace(-3, 0.4, d, dtype=torch.float64)[:, None] * regular(d)
+    return 10 ** torch.linspace(-2.6, 0.4, d, dtype=torch.float64)[:, None] * regular(d)
 
 
 with check.part(points, "regular covariances", 2):

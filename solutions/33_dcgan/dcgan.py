@@ -770,6 +770,26 @@ with check.part(points, "the weights", 1):
         earlier.step()
         for name, p in check.parameters(model).items():
             check.close(p, drawn[name] - 1, f"{name}: is it drawn in place?")
+    model = every_layer()  # deeper, with layers of equal shapes, in float64
+    model[1].inner = every_layer()
+    model[1].inner[0].inner = Discriminator(3, 48, 20)
+    model.to(torch.float64)
+    scales = []
+    for _ in range(40):
+        prepare(model)
+        drawn = check.parameters(model)
+        scales += [p for p in drawn.values() if p.numel() in (30, 96) and p.mean() > 0.5]
+    for name, p in drawn.items():
+        assert p.dtype == torch.float64, f"{name} should stay float64; found {p.dtype}"
+        if p.numel() > 300:
+            check.close(p.std(), 0.02, f"the spread of {name}", atol=6 * 0.02 / p.numel() ** 0.5)
+    alike = [(p, q) for p in drawn.values() for q in drawn.values() if p.shape == q.shape]
+    assert not any(p is not q and p.any() and torch.equal(p, q) for p, q in alike), (
+        "two layers have been given the same numbers"
+    )
+    scales = (torch.cat(scales) - 1) / 0.02
+    check.close(scales.std(), 1.0, "the spread of all scales, of 0.02", atol=0.06)
+    check.close((scales**4).mean(), 3.0, "moment 4 of all scales", atol=0.8)
     for model, S in ((Generator(6, 4, 1, 16), 4), (Discriminator(1, 2, 16), 8)):
         h = torch.randn(30, *((8, 4, 4) if S == 4 else (2, 8, 8)), generator=generator)
         prepare(model)
@@ -1672,6 +1692,11 @@ with check.part(points, "the maps of an object", 1):
         rise = torch.linspace(0.9, 1.3, M)[:, None, None]  # more, and the least gets lost in noise
         h = normal(N, M, H, W) + rise * box[:, None]
         assert object_maps(h, box).all(), "all maps speak for the object, some more and some less"
+        late = box.clone()  # the first images have no object
+        late[: 2 * N // 3] = False
+        late[-1, 0, 0] = True
+        h = normal(N, M, H, W) + (1 + rise) * late[:, None]
+        assert object_maps(h, late).all(), "all places count, those of the last images, too"
     # Few places lie in the box. With both classes given the same weight, map 0 speaks for it.
     sites = torch.tensor([[2.0, 1.0], [-3.0, -1.0], [1.0, 3.0], [-2.0, -3.0]])
     counts = torch.tensor([1, 2, 20, 2]) * 40
@@ -1836,6 +1861,9 @@ for numbers, d, s in (((3, 3, 3), 5, 0.25), ((1, 4, 2), 4, 0.7), ((5, 1, 3), 3, 
         moments = (shifts**power).mean(0)
         check.close(moments, torch.full((d,), moment), f"moment {power} of the shifts", atol=0.06)
     check.close(shifts.T.cov(), torch.eye(d) / 3, "the covariance of the shifts", atol=0.04)
+    levels = (torch.arange(4_000) + 0.5) / 4_000
+    gap = ((shifts.sort(0).values + 1) / 2 - levels[:, None]).abs().max()
+    assert gap < 0.045, "the shifts are not spread evenly between −s and s"
     neighbour = (shifts[1:] * shifts[:-1]).mean()
     check.close(neighbour, 0.0, "the shifts of successive neighbours", atol=0.04)
     check.close(analogy(*inputs, 0, s), wanted[None], "no neighbours")
@@ -1999,7 +2027,7 @@ with check.part(points, "short codes", 1):
             assert torch.equal(found, repeats(some)), f"{N} codes of {K} bits: not the right ones"
             assert torch.equal(copy, some), "the function has changed its argument"
 with check.part(points, "long codes and many images", 1):
-    for K in (63, 64, 65, 128, 200):
+    for K in (63, 64, 65, 128, 200, 300):
         codes = torch.randn(400, K, generator=generator)
         source = torch.randint(200, (200,), generator=generator)
         codes[200:] = codes[source].sign() * torch.rand(200, K, generator=generator)

@@ -1007,6 +1007,7 @@ with check.part(points, "its values", 1):
         check.load_state(judge, larger)
         spreads.append(judge(pictures).detach().std())
     assert spreads[3] < 3e3 * spreads[2], "weights of a hidden layer matter: is each normalised?"
+    assert spreads[3] > 300 * spreads[2], "the values of a critic should have no bounds"
     growth = spreads[1] / spreads[0] / 100  # 1: all of it from the last layer, which has no norm
     assert 0.4 < growth < 2.5, "the size of hidden weights matters: is there a layer norm?"
     judge = Critic(width=37)
@@ -1187,6 +1188,8 @@ for shape in ((6, 3), (1, 4), (5, 1, 3, 4), (9, 2)):
                 c,
             )
         )
+w, theta, *apart = torch.randn(4, 3, generator=rng)
+trials.append((w, theta, 1e3 * apart[0][None], apart[1][None], 0.0, None))
 with check.part(points, "the critic moves", 1):
     for w, theta, real_images, noise, weight, c in trials:
         judge, maker, lr = LinearCritic(w), Shift(theta), 0.05
@@ -1330,6 +1333,8 @@ for shape in ((6, 3), (1, 4), (5, 1, 3, 4), (9, 2)):
     for kind in (LinearCritic, QuadraticCritic):
         w, theta = torch.randn(2, *shape[1:], generator=rng)
         trials.append((kind, 2 * w, theta, torch.randn(shape, generator=rng)))
+steep, theta, *noise = torch.randn(7, 4, generator=rng)
+trials.append((LinearCritic, 100 * steep, theta, torch.stack(noise)))
 with check.part(points, "the generator moves", 1):
     for kind, w, theta, noise in trials:
         judge, maker, lr = kind(w), Shift(theta), 0.07
@@ -1407,6 +1412,8 @@ with check.part(points, "the critic stands still", 1):
         assert all(mode == other for mode in maker.modes), "the generator is called in another mode"
         found = check.gradients(judge).values()
         assert all(g is None for g in found), "the critic had no .grad and has one"
+        learned = check.parameter_gradients(judge, judge, noise, torch.ones(5))
+        assert any(g.any() for g in learned.values()), "the critic can no longer learn"
 check.total(points)
 ### END HIDDEN TESTS
 

@@ -118,6 +118,11 @@ MISTAKES = {
             D_LOSS,
             "-(real_logits.double().sigmoid().log().mean() + (-fake_logits.double()).sigmoid().log().mean()).float()",
         ),
+        (
+            "a softplus that is straight from 5 on",
+            D_LOSS,
+            "F.softplus(-real_logits, threshold=5).mean() + F.softplus(fake_logits, threshold=5).mean()",
+        ),
     ],
     "optimal_discriminator": [
         ("q in place of p above", "log_p - log_q", "log_q - log_p"),
@@ -450,6 +455,11 @@ MISTAKES = {
             "    x = samples",
             "    for p in discriminator.parameters():\n        p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n    x = samples",
         ),
+        (
+            "the mean over channels",
+            "gradient.flatten(1).norm(dim=1)",
+            "gradient.flatten(2).norm(dim=2).mean(1) if gradient.dim() == 4 else gradient.flatten(1).norm(dim=1)",
+        ),
     ],
     "discriminator_step": [
         (
@@ -582,6 +592,11 @@ MISTAKES = {
             "    with torch.no_grad():\n        fake",
             "    for p in generator.parameters():\n        p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n    with torch.no_grad():\n        fake",
         ),
+        (
+            "gradients clipped by their norm",
+            "    loss.backward()\n",
+            "    loss.backward()\n    nn.utils.clip_grad_norm_(discriminator.parameters(), 5.0)\n",
+        ),
     ],
     "generator_step": [
         ("the usual backward, which leaves gradients in D", G_STEP, USUAL_G_STEP),
@@ -702,6 +717,11 @@ MISTAKES = {
             "zeros left where D held no gradient",
             "    value = LOSSES",
             "    for p in discriminator.parameters():\n        p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n    value = LOSSES",
+        ),
+        (
+            ".grad filled only where there is one",
+            "        weight.grad = gradient\n",
+            "        weight.grad = weight.grad if weight.grad is None else gradient\n",
         ),
     ],
     "play_round": [

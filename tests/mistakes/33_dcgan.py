@@ -109,6 +109,9 @@ MISTAKES = {
         ("the ε of another library", "betas=(0.5, 0.999)", "betas=(0.5, 0.999), eps=1e-7"),
         ("evaluation mode afterwards", "for module in model.modules():", "model.eval()\n    for module in model.modules():"),
         ("new parameters in place of the old", "nn.init.normal_(module.weight, 0.0, 0.02)", "module.weight = nn.Parameter(0.02 * torch.randn_like(module.weight))"),
+        ("layers three deep forgotten", "model.modules():", "[model, *model.children(), *(m for k in model.children() for m in k.children())]:"),
+        ("layers of equal shapes drawn alike", "    for module in model.modules():\n        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):\n            nn.init.normal_(module.weight, 0.0, 0.02)\n", "    seen = {}\n    for module in model.modules():\n        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):\n            drawn = seen.setdefault(module.weight.shape, 0.02 * torch.randn(module.weight.shape))\n            module.weight.data.copy_(drawn)\n"),
+        ("scales drawn evenly", "nn.init.normal_(module.weight, 1.0, 0.02)", "nn.init.uniform_(module.weight, 1 - 0.0346, 1.0346)"),
     ],
     "image_features": [
         ("average-pooling", "F.adaptive_max_pool2d(h, 4)", "F.adaptive_avg_pool2d(h, 4)"),
@@ -200,6 +203,7 @@ MISTAKES = {
         ("a penalty a hundred times as large", "max_iter=1_000", "max_iter=1_000, C=0.01"),
         ("weights of zero as well", "coef_[0] > 0", "coef_[0] >= 0"),
         ("rows standardised", '    regression = LogisticRegression(class_weight="balanced", max_iter=1_000)', '    rows = (rows - rows.mean(0)) / (rows.std(0) + 1e-12)\n    regression = LogisticRegression(class_weight="balanced", max_iter=1_000)'),
+        ("the first 600 places only", "regression.fit(rows, box.flatten().cpu().numpy())", "regression.fit(rows[:600], box.flatten()[:600].cpu().numpy())"),
     ],
     "analogy": [
         ("sums for means", "a.mean(0) - b.mean(0) + c.mean(0)", "a.sum(0) - b.sum(0) + c.sum(0)"),

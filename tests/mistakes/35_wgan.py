@@ -607,6 +607,11 @@ MISTAKES = {
             "    fake = generator(z).detach()",
             "    for p in generator.parameters():\n        p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n    fake = generator(z).detach()",
         ),
+        (
+            "gradients clipped by their norm",
+            "    optimiser.step()\n",
+            "    nn.utils.clip_grad_norm_(critic.parameters(), 50.0)\n    optimiser.step()\n",
+        ),
     ],
     "generator_step": [
         (
@@ -724,6 +729,11 @@ MISTAKES = {
             "zeros left where the critic held no gradient",
             "    loss = generator_loss",
             "    for p in critic.parameters():\n        p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n    loss = generator_loss",
+        ),
+        (
+            "gradients clipped by their norm",
+            "    optimiser.step()\n",
+            "    nn.utils.clip_grad_norm_(weights, 10.0)\n    optimiser.step()\n",
         ),
     ],
     "play_round": [
