@@ -351,10 +351,10 @@ CLAIMS: list[tuple[str, str, Callable[[Models], bool]]] = [
     ),
     (
         "index",
-        "These are the models of two processor cores and at most a few minutes of training for "
+        "These are the models of two processor cores and at most about a minute of training for "
         "each lab.",
         lambda m: all(
-            r["profile"] == "quick" and r["numbers"]["train_seconds"] < 240
+            r["profile"] == "quick" and r["numbers"]["train_seconds"] < 75
             for model in m.values()
             for r in model.records
             if model.lab in labs.SHEETS
